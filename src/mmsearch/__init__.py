@@ -1,0 +1,1 @@
+"""Train, index and search a joint space of pictures and sentences."""

@@ -1,0 +1,208 @@
+"""The nouns: plain data and Protocols. Standard library and NumPy only.
+
+Scores are cosines everywhere: float32, higher is better, 1.0 is the same direction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmsearch.errors import ConfigError
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""(n, dim) float32, unit rows."""
+
+Ids: TypeAlias = NDArray[np.int64]
+"""(n,) int64, catalog row ids."""
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB, upright."""
+
+
+class Modality(StrEnum):
+    """What an item is."""
+
+    IMAGE = "image"
+    TEXT = "text"
+
+
+class Resize(StrEnum):
+    """How a picture meets the encoder's input size.
+
+    SQUASH ignores the aspect ratio; CROP scales the short side and cuts the centre.
+    """
+
+    SQUASH = "squash"
+    CROP = "crop"
+
+
+class Interpolation(StrEnum):
+    """Resampling filter of the resize, by Pillow's names."""
+
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What is done to a picture before the encoder sees it.
+
+    `size` is (height, width) in pixels; `mean` and `std` act on RGB in [0, 1].
+    """
+
+    size: tuple[int, int]
+    resize: Resize
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise ConfigError(f"image size {self.size} must be at least 1 x 1 pixel")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std {self.std} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A joint embedding space; vectors of two spaces never mix.
+
+    `digest` is the hex SHA-256 of source weights, tokenizer and preprocessing.
+    """
+
+    name: str
+    dim: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture or sentence in a library.
+
+    `path` and `root` are absolute, decoded by `os.fsdecode` (surrogates stand for bytes that
+    are not UTF-8). A sentence has `text`; its `root` is the file that it was read from, or
+    None when it was added from Python. `digest` is the hex SHA-256 of the content.
+    """
+
+    id: int
+    modality: Modality
+    root: str | None
+    path: str | None
+    text: str | None
+    digest: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextTerm:
+    """A sentence to look for; a negative weight pushes away."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTerm:
+    """A picture to look for: (h, w, 3) uint8 RGB."""
+
+    pixels: Pixels
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTerm:
+    """An item of the library to look for, by id; it is left out of its own results."""
+
+    id: int
+    weight: float = 1.0
+
+
+Term: TypeAlias = TextTerm | ImageTerm | ItemTerm
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question: the weighted sum of its terms, the k best items of `target`.
+
+    `target` None means any modality the library holds.
+    """
+
+    terms: tuple[Term, ...]
+    k: int = 10
+    target: Modality | None = Modality.IMAGE
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ConfigError("a query needs at least one term")
+        if self.k < 1:
+            raise ConfigError(f"k must be at least 1, not {self.k}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result. `rank` 1 is best; `score` is the cosine."""
+
+    rank: int
+    score: float
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """One query's answer, best first, ties by id, never padded.
+
+    `ids` (m,) int64; `scores` (m,) float32 cosines; m may be smaller than the k asked for.
+    """
+
+    ids: Ids
+    scores: NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Maps pictures and sentences into one space."""
+
+    @property
+    def space(self) -> Space:
+        """The space that the vectors belong to."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What `encode_images` does to pictures; a caller may resize beforehand."""
+        ...
+
+    def encode_images(self, images: Sequence[Pixels], /) -> Vectors:
+        """Return (n, dim) float32 unit rows, one a picture, in order."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str], /) -> Vectors:
+        """Return (n, dim) float32 unit rows, one a sentence, in order."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by cosine over rows named by catalog ids."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def add(self, ids: Ids, vectors: Vectors, /) -> None:
+        """Add rows. Ids must be new. Raises ConfigError when shapes do not fit."""
+        ...
+
+    def search(self, queries: Vectors, /, k: int, *, among: Ids | None = None) -> list[Matches]:
+        """Return the k best for each query row; `among` restricts to those ids.
+
+        `among` None means no filter; empty means that nothing can be found.
+        """
+        ...

@@ -1,0 +1,53 @@
+"""The error tree. Every message says what happened, to what, and what to do next.
+
+MMSearchError
+├── InputError              something the caller gave is wrong (exit code 2)
+│   ├── DataError           caption data: nothing usable, unknown layout
+│   ├── ModelError          a model folder or model spec that cannot be used
+│   ├── ConfigError         a setting that is unknown or out of range
+│   ├── SpaceMismatchError  vectors of another joint space
+│   └── MissingExtraError   an optional dependency is not installed
+├── LibraryBusyError        another process is writing (exit code 2)
+└── UnsoundLibraryError     the library is damaged or from a newer version (exit code 3)
+"""
+
+
+class MMSearchError(Exception):
+    """Base of every error that mmsearch raises on purpose."""
+
+
+class InputError(MMSearchError):
+    """Something that the caller gave is wrong."""
+
+
+class DataError(InputError):
+    """Caption data holds nothing usable, or its layout is unknown."""
+
+
+class ModelError(InputError):
+    """A model folder or model spec cannot be used."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown or out of range."""
+
+
+class SpaceMismatchError(InputError):
+    """Vectors or a model of another joint space than the library's."""
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed; run: pip install 'mmsearch[{extra}]'"
+        )
+
+
+class LibraryBusyError(MMSearchError):
+    """Another process is writing to the library."""
+
+
+class UnsoundLibraryError(MMSearchError):
+    """The library is damaged, or was written by a newer version."""

@@ -1,0 +1,1 @@
+"""Storage: rows and vectors. Knows no model and no terminal."""

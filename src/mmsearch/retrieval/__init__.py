@@ -1,0 +1,1 @@
+"""Meaning: encoders, queries, training, evaluation."""

@@ -1,0 +1,1 @@
+"""Training of VSE++-style joint spaces. The home of torch."""
