@@ -1,0 +1,25 @@
+"""Fixtures for the whole suite."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Test networks are tiny: one thread is fastest, and runs repeat to the last bit.
+# Set before any numeric package loads, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos, never part of the repository."""
+    default = CHECKOUT.parent / "shared" / "data"
+    folder = Path(os.environ.get("MMSEARCH_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(
+            f"no real photos at {folder}; set MMSEARCH_TEST_DATA to the folder that has them"
+        )
+    return folder
