@@ -2,6 +2,7 @@
 
 MMSearchError
 ├── InputError              something the caller gave is wrong (exit code 2)
+│   ├── DecodeError         a file that cannot be read as a picture
 │   ├── DataError           caption data: nothing usable, unknown layout
 │   ├── ModelError          a model folder or model spec that cannot be used
 │   ├── ConfigError         a setting that is unknown or out of range
@@ -18,6 +19,17 @@ class MMSearchError(Exception):
 
 class InputError(MMSearchError):
     """Something that the caller gave is wrong."""
+
+
+class DecodeError(InputError):
+    """A file cannot be read as a picture.
+
+    `reason` says why in a few words and does not name the file; the message does both.
+    """
+
+    def __init__(self, reason: str, name: str | None = None) -> None:
+        super().__init__(f"cannot read {name or 'the picture'}: {reason}")
+        self.reason = reason
 
 
 class DataError(InputError):
@@ -40,9 +52,7 @@ class MissingExtraError(InputError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; run: pip install 'mmsearch[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed; run: pip install 'mmsearch[{extra}]'")
 
 
 class LibraryBusyError(MMSearchError):

@@ -1,0 +1,202 @@
+"""Files become pixels: `decode`, `read_image`, and `resize`, the one resize of the project."""
+
+import os
+import stat
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
+from mmsearch.errors import DecodeError
+from mmsearch.retrieval.colour import orientation, upright_rgb
+from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
+
+AnyPath: TypeAlias = str | bytes | os.PathLike[str]
+
+_FILTER = {
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+}
+_DRAFT_MARGIN = 2
+_LARGE = 64 * 1024 * 1024
+_one_large_at_a_time = threading.Lock()
+
+# What Pillow's plugins raise on damaged files, found by cutting and flipping bytes of every format.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    ArithmeticError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused before it is read: `pixels` (width times height), `bytes` of the file."""
+
+    pixels: int = 256 * 1024 * 1024
+    bytes: int = 512 * 1024 * 1024
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def read_image(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Read a picture in full size: (h, w, 3) uint8 upright sRGB.
+
+    Raises DecodeError.
+    """
+    return decode(path, None, limits)
+
+
+def decode(
+    path: AnyPath, preprocessing: Preprocessing | None, limits: Limits = DEFAULT_LIMITS
+) -> Pixels:
+    """Read a picture and resize it for an encoder; None keeps its size.
+
+    Returns (h, w, 3) uint8 upright sRGB. Transparency lies over white; of an animation, the
+    first frame. A JPEG at least four times as large as the encoder's input is decoded at 1/2,
+    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized.
+    Raises DecodeError.
+    """
+    name = shown(path)
+    try:
+        suffix = os.path.splitext(os.fsdecode(path))[1]  # noqa: PTH122 - a path may be bytes
+        return decode_bytes(read_bytes(path, limits), preprocessing, limits, suffix=suffix)
+    except DecodeError as error:
+        raise DecodeError(error.reason, name) from error
+
+
+def shown(path: AnyPath) -> str:
+    """Return the path as one printable line; bytes that are not text become escapes."""
+    text = os.fsdecode(path)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Read a regular file into memory; the path may be bytes.
+
+    Raises DecodeError: absent, forbidden, empty, larger than `limits.bytes`, not a file.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path may be bytes
+        if not stat.S_ISREG(found.st_mode):
+            raise DecodeError("not a file" if not stat.S_ISDIR(found.st_mode) else "a folder")
+        if found.st_size > limits.bytes:
+            raise DecodeError(f"{found.st_size:,} bytes is more than the limit of {limits.bytes:,}")
+        with open(path, "rb") as file:  # noqa: PTH123 - a path may be bytes
+            data = file.read(limits.bytes + 1)
+    except OSError as error:
+        raise DecodeError((error.strerror or "unreadable").lower()) from error
+    except ValueError as error:
+        raise DecodeError("not a valid file name") from error
+    if not data:
+        raise DecodeError("empty file")
+    return data
+
+
+def decode_bytes(
+    data: bytes,
+    preprocessing: Preprocessing | None,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    suffix: str = "",
+) -> Pixels:
+    """Decode a picture held in memory, as `decode` does; `suffix` tells RAW photos apart.
+
+    Raises DecodeError.
+    """
+    with quiet_pillow():
+        try:
+            with identify(embedded_picture(data, suffix), suffix) as image:
+                return _load(image, preprocessing, limits)
+        except MemoryError as error:
+            raise DecodeError("too large for this machine's memory") from error
+        except _BROKEN as error:
+            raise DecodeError(_one_line(error)) from error
+
+
+def _load(image: Image.Image, preprocessing: Preprocessing | None, limits: Limits) -> Pixels:
+    width, height = image.size
+    if width * height > limits.pixels:
+        raise DecodeError(
+            f"{width} x {height} pixels is more than the limit of {limits.pixels:,} pixels"
+        )
+    if width * height > _LARGE:
+        with _one_large_at_a_time:
+            return _pixels(image, preprocessing)
+    return _pixels(image, preprocessing)
+
+
+def _pixels(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
+    if preprocessing is None:
+        image.load()
+        return np.array(upright_rgb(image))
+    if image.format in {"JPEG", "MPO"}:
+        height, width = (_DRAFT_MARGIN * n for n in preprocessing.size)
+        image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
+    image.load()
+    return np.array(_resize(upright_rgb(image), preprocessing))
+
+
+def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Bring (h, w, 3) uint8 pixels to the encoder's input size; the same when already there.
+
+    The filter is Pillow's antialiased, separable resampling (support widened by the scale,
+    horizontal pass first, 8 bits between the passes). SQUASH scales both sides. CROP is
+    torchvision's `Resize` + `CenterCrop`: one scale so that the picture just covers the input,
+    the long side rounded down, the cut beginning at round((long - input) / 2), half to even;
+    only the part that stays is computed.
+    """
+    if pixels.shape[:2] == preprocessing.size:
+        return pixels
+    return np.array(_resize(Image.fromarray(pixels), preprocessing))
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    height, width = preprocessing.size
+    if image.size == (width, height):
+        return image
+    box = None if preprocessing.resize is Resize.SQUASH else crop_box(image.size, (width, height))
+    return image.resize((width, height), _FILTER[preprocessing.interpolation], box=box)
+
+
+def crop_box(source: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the part of `source` that fills `target` (width, height): left, top, right, bottom.
+
+    In pixels of the source, between 0 and its size.
+    """
+    (source_width, source_height), (width, height) = source, target
+    if width * source_height >= height * source_width:
+        scaled = (width, max(height, int(width * source_height / source_width)))
+    else:
+        scaled = (max(width, int(height * source_width / source_height)), height)
+    left, top = (round((s - t) / 2.0) for s, t in zip(scaled, target, strict=True))
+    across, down = source_width / scaled[0], source_height / scaled[1]
+    return (
+        left * across,
+        top * down,
+        min((left + width) * across, source_width),
+        min((top + height) * down, source_height),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"damaged picture ({text or type(error).__name__})"[:200]

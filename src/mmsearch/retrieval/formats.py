@@ -1,0 +1,173 @@
+"""Which picture format a file holds, judged by its content, and the plugin that reads it.
+
+Only raster formats that people keep pictures in are tried: Pillow's EPS reader would start
+Ghostscript, and its scientific stubs decode nothing.
+"""
+
+import importlib.util
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from typing import Final
+
+from PIL import Image, ImageFile
+
+from mmsearch.errors import DecodeError
+
+# fmt: off
+RAW_SUFFIXES: Final = frozenset({
+    ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".kdc", ".mrw", ".nef",
+    ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srw",
+})
+# fmt: on
+NEEDS_EXTRA: Final = "needs the formats extra; run: pip install 'mmsearch[formats]'"
+_PLUGIN_OF: Final = {
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "GIF": "Gif",
+    "WEBP": "WebP",
+    "TIFF": "Tiff",
+    "BMP": "Bmp",
+    "DIB": "Bmp",
+    "PPM": "Ppm",
+    "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K",
+    "ICO": "Ico",
+    "PSD": "Psd",
+    "QOI": "Qoi",
+    "PCX": "Pcx",
+    "SGI": "Sgi",
+    "TGA": "Tga",
+}
+_HEIF_BRANDS: Final = frozenset(
+    [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]
+)
+_SNIFF = 16
+
+
+@cache
+def _load_plugins() -> None:
+    for name in set(_PLUGIN_OF.values()):
+        try:
+            importlib.import_module(f"PIL.{name}ImagePlugin")
+        except ImportError:  # an older Pillow, built without it
+            continue
+
+
+@cache
+def _register_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise DecodeError(f"HEIC picture: {NEEDS_EXTRA}") from error
+    pillow_heif.register_heif_opener()
+
+
+def extra_installed() -> bool:
+    """Say whether both plugins of the formats extra can be found."""
+    return all(importlib.util.find_spec(name) for name in ("pillow_heif", "rawpy"))
+
+
+def identify(data: bytes, suffix: str = "") -> ImageFile.ImageFile:
+    """Open a picture lazily: its header is read, its pixels are not.
+
+    Unlike `PIL.Image.open` it applies no pixel limit of its own; that is the caller's.
+    `suffix` is asked for formats without a signature (TGA).
+    Raises DecodeError when it is not a picture, is damaged, or needs a plugin.
+    """
+    _load_plugins()
+    candidates = [name for name in _PLUGIN_OF if name != "TGA" or suffix.lower() == ".tga"]
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        _register_heif()
+        candidates = ["HEIF"]
+    for name in candidates:
+        image = _try_format(name, data)
+        if image is not None:
+            return image
+    raise DecodeError("not a picture, or a format that is not supported")
+
+
+def _try_format(name: str, data: bytes) -> ImageFile.ImageFile | None:
+    factory, accept = Image.OPEN.get(name, (None, None))
+    if factory is None:
+        return None
+    accepted = accept(data[:_SNIFF]) if accept is not None else True
+    if isinstance(accepted, str):
+        raise DecodeError(f"{name} picture: this Pillow was built without it")
+    if not accepted:
+        return None
+    try:
+        return factory(BytesIO(data), "")
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:
+        raise DecodeError(f"damaged {name} picture") from error
+
+
+def embedded_picture(data: bytes, suffix: str) -> bytes:
+    """Return the camera's own preview of a RAW photo; any other data as it is.
+
+    A RAW photo without a JPEG preview is developed at half size. `suffix` decides, because most
+    RAW formats are TIFF by content. Raises DecodeError without the formats extra.
+    """
+    if suffix.lower() not in RAW_SUFFIXES:
+        return data
+    try:
+        import rawpy
+    except ImportError as error:
+        raise DecodeError(f"RAW photo: {NEEDS_EXTRA}") from error
+    try:
+        with rawpy.imread(BytesIO(data)) as raw:
+            try:
+                preview = raw.extract_thumb()
+                if preview.format == rawpy.ThumbFormat.JPEG:
+                    return bytes(preview.data)
+            except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+                pass
+            developed = BytesIO()
+            Image.fromarray(raw.postprocess(half_size=True)).save(developed, "BMP")
+            return developed.getvalue()
+    except rawpy.LibRawError as error:
+        raise DecodeError(f"damaged RAW photo ({error})") from error
+
+
+class _Quiet:
+    """Silence Pillow's warnings while anything is being decoded, in any thread.
+
+    `warnings.catch_warnings` swaps process-wide state, so that nested use from several threads
+    would restore it wrongly; only the first entry saves and only the last exit restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._saved = warnings.catch_warnings()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._depth == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._depth += 1
+
+    def exit(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's warnings about odd files off the terminal; safe in threads."""
+    _QUIET.enter()
+    try:
+        yield
+    finally:
+        _QUIET.exit()
