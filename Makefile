@@ -34,6 +34,7 @@ lint: $(VENV)/.installed-all  ## Check format, style and the direction of import
 
 types: $(VENV)/.installed-all  ## Check types
 	$(BIN)/mypy
+	$(BIN)/mypy docs/generate_cli.py
 
 docs: $(VENV)/.installed-all  ## Write docs/cli.md from the commands' help
 	$(BIN)/python docs/generate_cli.py

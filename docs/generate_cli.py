@@ -1,0 +1,116 @@
+"""Write docs/cli.md from the command line's own help, or check that it is current.
+
+Only names, helps, choices and defaults are taken, which do not change with the version of typer.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import typer
+
+from mmsearch.cli import app
+
+PAGE = Path(__file__).with_name("cli.md")
+HEAD = """\
+# The commands
+
+Written by `make docs` from the commands' `--help`; change the help, not this page.
+Results go to stdout; progress and warnings go to stderr. Every command takes `--help`.
+
+Exit codes: 0 found or done, 1 nothing found, 2 usage or input error, 3 the library is unsound.
+"""
+
+
+def generate() -> str:
+    """Return the page."""
+    root = typer.main.get_command(app)
+    return "\n".join([HEAD, *(_section(name, command) for name, command in commands(root))])
+
+
+def commands(group: Any, prefix: str = "mmsearch") -> Iterator[tuple[str, Any]]:
+    """Yield every visible command that does something, by its full name, in help's order."""
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+def _section(name: str, command: Any) -> str:
+    shown = [param for param in command.params if not getattr(param, "hidden", False)]
+    hints = get_type_hints(inspect.unwrap(command.callback))
+    arguments = [param for param in shown if param.param_type_name == "argument"]
+    options = [param for param in shown if param.param_type_name == "option"]
+    options = [param for param in options if param.name != "help"]
+    usage = " ".join([name, *(["[OPTIONS]"] if options else []), *map(_placeholder, arguments)])
+    parts = [f"## {name}", "", inspect.cleandoc(command.help or "").strip(), ""]
+    parts += ["```", usage, "```", ""]
+    rows = [_row(_placeholder(param), param, hints) for param in arguments]
+    rows += [_row(_flags(param), param, hints) for param in options]
+    return "\n".join([*parts, *rows, *([""] if rows else [])])
+
+
+def _placeholder(argument: Any) -> str:
+    name = (argument.metavar or argument.name).upper().strip("[]{}.").replace("_", "-")
+    many = "..." if argument.nargs == -1 else ""
+    return f"{name}{many}" if argument.required else f"[{name}]{many}"
+
+
+def _flags(option: Any) -> str:
+    named = ", ".join(option.opts)
+    if option.secondary_opts:
+        named += " / " + ", ".join(option.secondary_opts)
+    if getattr(option, "is_flag", False):
+        return named
+    return f"{named} {(option.metavar or option.name).upper().replace('_', '-')}"
+
+
+def _row(label: str, param: Any, hints: dict[str, Any]) -> str:
+    notes = []
+    choices = _choices(hints.get(param.name))
+    if choices:
+        notes.append("one of " + ", ".join(f"`{choice.value}`" for choice in choices))
+    if param.required:
+        notes.append("required")
+    elif param.default not in (None, False, "", (), []) and not callable(param.default):
+        notes.append(f"default `{_plain(param.default)}`")
+    if getattr(param, "envvar", None):
+        notes.append(f"else from `${param.envvar}`")
+    text = " ".join((getattr(param, "help", None) or "").split())
+    return f"- `{label}`: {text}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _choices(hint: Any) -> list[Enum]:
+    kinds = [hint, *get_args(hint)]
+    return [
+        choice
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, Enum)
+        for choice in kind
+    ]
+
+
+def _plain(value: Any) -> str:
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with `--check` return 1 when it is not current."""
+    page = generate()
+    if arguments != ["--check"]:
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write("docs/cli.md is not what the commands' --help says; run: make docs\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
