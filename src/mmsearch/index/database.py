@@ -1,0 +1,179 @@
+"""The SQLite file behind the catalog: how it is opened, and what its errors mean."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from mmsearch.errors import InputError, LibraryBusyError, MMSearchError, UnsoundLibraryError
+
+FILE = "catalog.sqlite"
+APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
+SCHEMA_VERSION = 1
+PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
+BUSY_SECONDS = 30.0
+
+
+class DamagedRowError(Exception):
+    """A stored row does not match its checksum."""
+
+
+def is_made(directory: Path) -> bool:
+    """Return whether `directory` holds a library; a half-made one counts as none.
+
+    Raises UnsoundLibraryError when its catalog is damaged, foreign or from a newer version.
+    """
+    path = directory / FILE
+    try:
+        if path.stat().st_size == 0:
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"cannot read the library {directory}: {error.strerror}") from error
+    with explained(directory):
+        connection = _connect(directory, read_mode(directory))
+        try:
+            return _version(connection, directory) > 0
+        finally:
+            connection.close()
+
+
+def connect_reader(directory: Path) -> sqlite3.Connection:
+    """Open an existing catalog for reading.
+
+    Raises InputError when there is none, UnsoundLibraryError when it is damaged, foreign,
+    or of another version.
+    """
+    if not (directory / FILE).exists():
+        raise _absent(directory)
+    with explained(directory):
+        connection = _connect(directory, read_mode(directory))
+        try:
+            version = _version(connection, directory)
+            if version == 0:
+                raise _absent(directory)
+            if version < SCHEMA_VERSION:
+                raise UnsoundLibraryError(
+                    f"the library {directory} was written by an older mmsearch; "
+                    "run `mmsearch index` on it once to upgrade it"
+                )
+            connection.execute("PRAGMA query_only = 1")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_writer(directory: Path) -> sqlite3.Connection:
+    """Open the catalog for writing and create the file when it is absent.
+
+    The schema is left to the migrations. The caller holds the writer lock. Raises
+    UnsoundLibraryError when the file is damaged, foreign, or from a newer version.
+    """
+    with explained(directory):
+        connection = _connect(directory, "mode=rwc")
+        try:
+            if _version(connection, directory) == 0:
+                connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = 1")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def read_mode(directory: Path) -> str:
+    """Return the URI parameters with which a reader opens the catalog.
+
+    On read-only media without pending changes SQLite is told that nothing can change, since
+    it could not create its shared-memory file. Elsewhere readers open read-write (and forbid
+    themselves to write), so that the last one to close leaves no write-ahead log behind.
+    """
+    if os.access(directory, os.W_OK):
+        return "mode=rw"
+    log = directory / f"{FILE}-wal"
+    if log.exists() and log.stat().st_size > 0:
+        return "mode=ro"
+    return "mode=ro&immutable=1"
+
+
+@contextmanager
+def explained(directory: Path) -> Iterator[None]:
+    """Translate SQLite's errors about the file into ours; programming errors pass."""
+    try:
+        yield
+    except DamagedRowError as error:
+        raise damaged(directory, str(error)) from error
+    except sqlite3.DatabaseError as error:
+        translated = _translate(error, directory)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _connect(directory: Path, mode: str) -> sqlite3.Connection:
+    path = os.fsencode((directory / FILE).absolute())
+    return sqlite3.connect(
+        f"file:{quote(path)}?{mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+    )
+
+
+def _version(connection: sqlite3.Connection, directory: Path) -> int:
+    """Return the schema version, 0 for an empty file; refuse what is not ours or newer."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
+        raise UnsoundLibraryError(
+            f"{directory / FILE} is not a catalog of mmsearch; choose another --library"
+        )
+    if version > SCHEMA_VERSION:
+        raise UnsoundLibraryError(
+            f"the library {directory} was written by a newer mmsearch (schema {version}, "
+            f"this one knows {SCHEMA_VERSION}); upgrade mmsearch to open it"
+        )
+    return int(version)
+
+
+def _absent(directory: Path) -> InputError:
+    return InputError(f"there is no library at {directory}; run `mmsearch index PATH` first")
+
+
+def _translate(error: sqlite3.DatabaseError, directory: Path) -> MMSearchError | None:
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return damaged(directory, str(error))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LibraryBusyError(f"the library {directory} is in use; run this again later")
+        case sqlite3.SQLITE_FULL:
+            return InputError(
+                f"no space left for the library {directory}; free some and run this again: "
+                "what was finished is kept"
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_IOERR:
+            return InputError(f"cannot read or write the library {directory}: {error}")
+        case _:
+            return None
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def damaged(directory: Path, reason: str) -> UnsoundLibraryError:
+    """Return the error for a catalog whose content cannot be trusted."""
+    return UnsoundLibraryError(
+        f"the catalog {directory / FILE} is damaged ({reason}); restore it from a backup, "
+        "or move it away and run `mmsearch index` again"
+    )

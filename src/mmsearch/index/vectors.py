@@ -1,0 +1,162 @@
+"""Vector tables: float16 rows of one space and modality, each with its checksum.
+
+A table `vectors_<space id>_<modality>` holds `item_id`, the `revision` that wrote the row,
+`crc` and `vector` (little-endian float16). SQLite does not notice a flipped bit inside a
+value; the CRC-32 of the bytes, started from the item's id, does, and also a row that stands
+under another item's id.
+"""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmsearch.core import Ids, Modality, Vectors
+from mmsearch.errors import ConfigError
+from mmsearch.index.database import DamagedRowError
+
+CHUNK = 4096
+_HALF = np.dtype("<f2")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened since a revision: rows written, and ids removed; both sorted by id."""
+
+    ids: Ids
+    vectors: Vectors
+    removed: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTable:
+    """One table of vectors, read through an open connection."""
+
+    connection: sqlite3.Connection
+    space_id: int
+    modality: Modality
+    dim: int
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return table_name(self.space_id, self.modality)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._one(f"SELECT count(*) FROM {self.name}"))
+
+    def find(self, ids: Iterable[int]) -> tuple[Ids, Vectors]:
+        """Return the rows of those ids that have one, sorted by id."""
+        return self._read(
+            f"SELECT item_id, crc, vector FROM {self.name} WHERE item_id IN "
+            "(SELECT value FROM json_each(?)) ORDER BY item_id",
+            id_list(ids),
+        )
+
+    def everything(self) -> tuple[Ids, Vectors]:
+        """Return all rows, sorted by id."""
+        return self._read(f"SELECT item_id, crc, vector FROM {self.name} ORDER BY item_id")
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield all rows, sorted by id, `size` at a time."""
+        cursor = self.connection.execute(
+            f"SELECT item_id, crc, vector FROM {self.name} ORDER BY item_id"
+        )
+        while rows := cursor.fetchmany(size):
+            yield unpack(rows, self.dim)
+
+    def changes(self, revision: int) -> Changes:
+        """Return what later revisions wrote and removed."""
+        ids, vectors = self._read(
+            f"SELECT item_id, crc, vector FROM {self.name} WHERE revision > ? ORDER BY item_id",
+            revision,
+        )
+        rows = self.connection.execute(
+            "SELECT DISTINCT item_id FROM removals "
+            "WHERE space_id = ? AND modality = ? AND revision > ? ORDER BY item_id",
+            (self.space_id, self.modality.value, revision),
+        )
+        return Changes(ids, vectors, np.array([row[0] for row in rows], dtype=np.int64))
+
+    def count_changes(self, revision: int) -> int:
+        """Return how many rows `changes` would name, without reading them."""
+        written = self._one(f"SELECT count(*) FROM {self.name} WHERE revision > ?", revision)
+        removed = self._one(
+            "SELECT count(*) FROM removals WHERE space_id = ? AND modality = ? AND revision > ?",
+            self.space_id,
+            self.modality.value,
+            revision,
+        )
+        return int(written) + int(removed)
+
+    def _read(self, sql: str, *values: int | str) -> tuple[Ids, Vectors]:
+        return unpack(self.connection.execute(sql, values).fetchall(), self.dim)
+
+    def _one(self, sql: str, *values: int | str) -> int:
+        (value,) = self.connection.execute(sql, values).fetchone()
+        return int(value)
+
+
+def table_name(space_id: int, modality: Modality) -> str:
+    """Return the name of the table of a space and modality."""
+    return f"vectors_{space_id}_{modality.value}"
+
+
+def table_statements(space_id: int) -> list[str]:
+    """Return the statements that make a space's tables."""
+    statements = []
+    for modality in Modality:
+        name = table_name(space_id, modality)
+        statements += [
+            f"""CREATE TABLE {name} (
+                item_id INTEGER PRIMARY KEY,
+                revision INTEGER NOT NULL,
+                crc INTEGER NOT NULL,
+                vector BLOB NOT NULL
+            )""",
+            f"CREATE INDEX {name}_revision ON {name} (revision)",
+        ]
+    return statements
+
+
+def id_list(ids: Iterable[int]) -> str:
+    """Return ids as the JSON array that `json_each` takes: one parameter for any number."""
+    return json.dumps([int(number) for number in ids])
+
+
+def pack(item_id: int, vector: Vectors, dim: int) -> tuple[int, bytes]:
+    """Return (crc, float16 bytes) of one float32 row.
+
+    Raises ConfigError when it has another width than the space or a value that is not finite.
+    """
+    if vector.shape != (dim,):
+        raise ConfigError(f"a vector of shape {vector.shape} does not fit a space of {dim}")
+    with np.errstate(over="ignore"):
+        half = np.asarray(vector, dtype=_HALF)
+    if not np.isfinite(half).all():
+        raise ConfigError("a vector holds values that are not finite; check the model")
+    content = half.tobytes()
+    return checksum(item_id, content), content
+
+
+def checksum(item_id: int, content: bytes) -> int:
+    """Return the CRC-32 of a row's bytes, started from its id."""
+    return zlib.crc32(content, item_id & 0xFFFFFFFF)
+
+
+def unpack(rows: Sequence[tuple[int, int, bytes]], dim: int) -> tuple[Ids, Vectors]:
+    """Return ((n,) ids, (n, dim) float32) of (id, crc, bytes) rows, in their order.
+
+    Raises DamagedRowError when a row does not match its checksum or its width.
+    """
+    width = dim * _HALF.itemsize
+    for item_id, crc, content in rows:
+        if len(content) != width or checksum(item_id, content) != crc:
+            raise DamagedRowError(f"the vector of item {item_id} does not match its checksum")
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    half = np.frombuffer(b"".join(row[2] for row in rows), dtype=_HALF)
+    return ids, half.reshape(len(rows), dim).astype(np.float32)
