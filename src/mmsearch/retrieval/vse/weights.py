@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmsearch.core import Interpolation, Preprocessing, Resize
-from mmsearch.errors import ModelError
+from mmsearch.errors import ConfigError, ModelError
 
 LISTED_KEYS: Final = 3
 # Arguments through which a weights file could reach the network or a pickle.
@@ -113,7 +113,7 @@ def with_metadata(preprocessing: Preprocessing, file: WeightsFile) -> Preprocess
             mean=_three(mean),
             std=_three(std),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"the metadata of {file.path} does not describe a preprocessing: {error}"
         ) from error
