@@ -101,7 +101,7 @@ def _row(cells: list[str], header: _Header, split: str | None, where: str) -> Fo
     if len(cells) != header.columns:
         return Problem(
             where,
-            f"{len(cells)} cells where the header has {header.columns}; "
+            f"{len(cells)} cell(s) where the header has {header.columns}; "
             f"quote captions that hold {header.delimiter!r}",
         )
     if split is None and header.split is not None:
