@@ -46,7 +46,16 @@ _PLUGIN_OF: Final = {
 _HEIF_BRANDS: Final = frozenset(
     [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]
 )
-_SNIFF = 16
+_SIGNATURES: Final = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",
+    b"MM\0*",
+    b"\0\0\0\x0cjP  ",
+)
+_SNIFF: Final = 16
 
 
 @cache
@@ -70,6 +79,15 @@ def _register_heif() -> None:
 def extra_installed() -> bool:
     """Say whether both plugins of the formats extra can be found."""
     return all(importlib.util.find_spec(name) for name in ("pillow_heif", "rawpy"))
+
+
+def looks_like_picture(prefix: bytes) -> bool:
+    """Judge the first 16 bytes of a file whose name says nothing."""
+    if prefix[:4] == b"RIFF":
+        return prefix[8:12] == b"WEBP"
+    if prefix[4:8] == b"ftyp":
+        return prefix[8:12] in _HEIF_BRANDS | {b"avif", b"avis"}
+    return prefix.startswith(_SIGNATURES)
 
 
 def identify(data: bytes, suffix: str = "") -> ImageFile.ImageFile:
