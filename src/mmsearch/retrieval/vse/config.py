@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -80,72 +80,79 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+def _setting(default: Any, about: str, low: float = 0, high: float = float("inf")) -> Any:
+    """Declare a setting: its default, what it does, and its range when it is a number."""
+    return field(default=default, metadata={"help": about, "low": low, "high": high})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Every setting of a run. The defaults are the `default` preset.
+    """Every setting of a run; the defaults are the `default` preset.
 
-    Sizes are in units (features, words, pixels), rates per step, `margin` in cosine.
+    Each field carries its help, which is also the command's, and its range. Raises ConfigError
+    when a value has the wrong type or is out of range.
     """
 
-    preset: str = "default"
-    seed: int = 0
+    preset: str = _setting("default", "Named recipe that the other settings start from.")
+    seed: int = _setting(0, "Seed of weights, order and dropout.")
 
-    image_encoder: str = "cnn"
-    backbone_weights: str | None = None
-    image_size: int = 128
-    cnn_width: int = 32
-    finetune: bool = False
-    finetune_lr_scale: float = 0.1
-    augment: bool = False
-    flip: bool = False
-    image_head: HeadKind = HeadKind.LINEAR
-    feature_norm: FeatureNorm = FeatureNorm.STANDARDIZE
-    feature_dropout: float = 0.3
-    embed_dim: int = 1024
+    image_encoder: str = _setting("cnn", "cnn (from scratch) or timm:NAME (frozen backbone).")
+    backbone_weights: str = _setting("", "safetensors file of the backbone, instead of the hub's.")
+    image_size: int = _setting(128, "Side of the pictures in pixels, for cnn.", 16, 1024)
+    cnn_width: int = _setting(32, "Channels at the stem of cnn.", 4, 512)
+    finetune: bool = _setting(False, "Train the backbone too, batch-norm statistics frozen.")
+    finetune_lr_scale: float = _setting(0.1, "Backbone's learning rate over the heads'.", 0, 10)
+    augment: bool = _setting(False, "Cut and scale pictures at random (trained backbones).")
+    flip: bool = _setting(False, "Mirror pictures at random; wrong where captions say left.")
+    image_head: HeadKind = _setting(HeadKind.LINEAR, "Projection of the image features.")
+    feature_norm: FeatureNorm = _setting(
+        FeatureNorm.STANDARDIZE, "What is done to features before the projection."
+    )
+    feature_dropout: float = _setting(0.3, "Dropout of image features.", 0, 0.95)
+    embed_dim: int = _setting(1024, "Width of the joint space.", 2, 65_536)
 
-    text_encoder: TextKind = TextKind.GRU
-    text_pooling: Pooling = Pooling.MEAN
-    text_skip: bool = True
-    vocabulary: VocabularyKind = VocabularyKind.WORDS
-    vocabulary_size: int = 30_000
-    min_count: int = 2
-    max_length: int = 64
-    word_dim: int = 300
-    hidden_dim: int = 512
-    word_dropout: float = 0.2
-    dropout: float = 0.3
+    text_encoder: TextKind = _setting(TextKind.GRU, "Recurrent network over the words.")
+    text_pooling: Pooling = _setting(Pooling.MEAN, "How word states become one vector.")
+    text_skip: bool = _setting(True, "Add the projected mean of the word embeddings.")
+    vocabulary: VocabularyKind = _setting(VocabularyKind.WORDS, "Words as the paper, or BPE.")
+    vocabulary_size: int = _setting(30_000, "Most entries of the vocabulary.", 8, 1_000_000)
+    min_count: int = _setting(2, "How often a word must stand in train.", 1)
+    max_length: int = _setting(64, "Most tokens of a caption, start and end included.", 4, 4096)
+    word_dim: int = _setting(300, "Width of the word embeddings.", 1, 65_536)
+    hidden_dim: int = _setting(512, "Width of the recurrent state.", 1, 65_536)
+    word_dropout: float = _setting(0.2, "Share of words read as unknown in training.", 0, 0.95)
+    dropout: float = _setting(0.3, "Dropout of word embeddings and of the pooled state.", 0, 0.95)
 
-    margin: float = 0.2
-    mining: Mining = Mining.AUTO
-    mining_gap: float = 0.0
-    plateau_epochs: float = 0.5
-    contrastive: float = 0.5
-    temperature: float = 0.07
+    margin: float = _setting(0.2, "Margin of the triplet loss, in cosine.", 0, 2)
+    mining: Mining = _setting(Mining.AUTO, "Negatives that the triplet loss looks at.")
+    mining_gap: float = _setting(
+        0.0, "auto turns to the hardest at this mean(positive) - mean(hardest).", -2, 2
+    )
+    plateau_epochs: float = _setting(0.5, "Epochs at 2 x margin that count as a collapse.")
+    contrastive: float = _setting(0.5, "Share of InfoNCE in the loss; the rest is triplet.", 0, 1)
+    temperature: float = _setting(0.07, "Temperature of InfoNCE.", 1e-3, 10)
 
-    epochs: int = 15
-    batch_size: int = 128
-    captions_per_image: int = 1
-    optimizer: Optimizer = Optimizer.ADAMW
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    schedule: Schedule = Schedule.COSINE
-    lr_step: int = 15
-    warmup_steps: int = 100
-    grad_clip: float = 1.0
-    ema: float = 0.0
-    patience: int = 0
-    val_fraction: float = 0.1
-    precision: Precision = Precision.AUTO
-    threads: int = 0
+    epochs: int = _setting(15, "Passes over all captions.", 1)
+    batch_size: int = _setting(128, "Image-caption pairs a step.", 2)
+    captions_per_image: int = _setting(1, "Captions of an image that share a batch.", 1)
+    optimizer: Optimizer = _setting(Optimizer.ADAMW, "Update rule.")
+    lr: float = _setting(1e-3, "Learning rate of the heads.", 1e-9, 100)
+    weight_decay: float = _setting(0.01, "Decay of weight matrices.", 0, 10)
+    schedule: Schedule = _setting(Schedule.COSINE, "Learning rate over the run.")
+    lr_step: int = _setting(15, "Epochs between divisions by ten (step schedule).", 1)
+    warmup_steps: int = _setting(100, "Steps over which the learning rate rises.")
+    grad_clip: float = _setting(1.0, "Largest norm of the gradient of the mean loss; 0 is off.")
+    ema: float = _setting(0.0, "Decay of the moving average of weights; 0 is off.", 0, 0.99999)
+    patience: int = _setting(0, "Stop after so many epochs without a better rsum; 0 is off.")
+    val_fraction: float = _setting(
+        0.1, "Share of images held out where no dev split is.", 0.001, 0.9
+    )
+    precision: Precision = _setting(Precision.AUTO, "auto is bf16 on a GPU, fp32 on a CPU.")
+    threads: int = _setting(0, "CPU threads; 0 takes all cores this process may use.", 0, 1024)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name))
-        for name, (low, high) in _RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(
-                    f"{name} = {getattr(self, name)} is out of range; use {low} to {high}"
-                )
+        for one in fields(self):
+            _check(one.name, getattr(self, one.name), one.metadata["low"], one.metadata["high"])
         if self.image_encoder != "cnn" and not self.image_encoder.startswith("timm:"):
             raise ConfigError(
                 f"unknown image encoder {self.image_encoder!r}; use 'cnn' or 'timm:NAME'"
@@ -162,38 +169,6 @@ class TrainConfig:
 
 
 _HINTS = get_type_hints(TrainConfig)
-_UNBOUNDED = float("inf")
-_RANGES: dict[str, tuple[float, float]] = {
-    "image_size": (16, 1024),
-    "cnn_width": (4, 512),
-    "finetune_lr_scale": (0, 10),
-    "feature_dropout": (0, 0.95),
-    "embed_dim": (2, 65_536),
-    "vocabulary_size": (8, 1_000_000),
-    "min_count": (1, _UNBOUNDED),
-    "max_length": (4, 4096),
-    "word_dim": (1, 65_536),
-    "hidden_dim": (1, 65_536),
-    "word_dropout": (0, 0.95),
-    "dropout": (0, 0.95),
-    "margin": (0, 2),
-    "mining_gap": (-2, 2),
-    "plateau_epochs": (0, _UNBOUNDED),
-    "contrastive": (0, 1),
-    "temperature": (1e-3, 10),
-    "epochs": (1, 100_000),
-    "batch_size": (2, 1_000_000),
-    "captions_per_image": (1, 1000),
-    "lr": (1e-9, 100),
-    "weight_decay": (0, 10),
-    "lr_step": (1, _UNBOUNDED),
-    "warmup_steps": (0, _UNBOUNDED),
-    "grad_clip": (0, _UNBOUNDED),
-    "ema": (0, 0.99999),
-    "patience": (0, _UNBOUNDED),
-    "val_fraction": (0, 0.9),
-    "threads": (0, 1024),
-}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -280,9 +255,9 @@ def _convert(name: str, value: Any) -> Any:
     return value
 
 
-def _check_type(name: str, value: Any) -> None:
+def _check(name: str, value: Any, low: float, high: float) -> None:
     hint = _HINTS[name]
-    good = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
-    if not good:
-        wanted = getattr(hint, "__name__", str(hint))
-        raise ConfigError(f"{name} = {value!r} must be of type {wanted}")
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{name} = {value!r} must be of type {hint.__name__}")
+    if isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigError(f"{name} = {value} is out of range; use {low:g} to {high:g}")

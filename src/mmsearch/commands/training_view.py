@@ -1,0 +1,111 @@
+"""What a training run looks like in a terminal: progress on stderr, a table of epochs."""
+
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+_HEADER = "epoch    loss   lr        mining     i2t R@1   R@5  R@10   t2i R@1   R@5  R@10    rsum"
+
+
+class TrainingView:
+    """Shows a run; satisfies `RunObserver`. Bars only where stderr is a terminal."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task: TaskID | None = None
+        self.label = ""
+        self.began = 0.0
+        self.headed = False
+
+    def on_progress(self, what: str, done: int, total: int) -> None:
+        """Show countable work outside the loop."""
+        self._advance(what, done, total, "images/s")
+
+    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Show one step of an epoch."""
+        self._advance(f"epoch {epoch}  loss {loss:.3f}", step, steps, "steps/s", f"epoch {epoch}")
+
+    def on_epoch(self, record: dict[str, Any]) -> None:
+        """Print the epoch's line."""
+        self._stop()
+        if not self.headed:
+            self.console.print(_HEADER, style="bold")
+            self.headed = True
+        self.console.print(_epoch_line(record), markup=False)
+
+    def on_message(self, message: str) -> None:
+        """Print a sentence."""
+        style = "yellow" if "warning" in message else None
+        self.console.print(message, style=style, markup=False)
+
+    def _advance(
+        self, description: str, done: int, total: int, unit: str, label: str | None = None
+    ) -> None:
+        label = label or description
+        if self.task is None or label != self.label:
+            self._stop()
+            self.progress.start()
+            self.task = self.progress.add_task(description, total=total, rate="")
+            self.label, self.began = label, time.monotonic()
+        seconds = max(1e-6, time.monotonic() - self.began)
+        self.progress.update(
+            self.task,
+            description=description,
+            completed=done,
+            total=total,
+            rate=f"{done / seconds:.1f} {unit}",
+        )
+        if done >= total:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+        self.progress.stop()
+
+
+def _epoch_line(record: Mapping[str, Any]) -> str:
+    i2t, t2i = record["i2t"], record["t2i"]
+    mark = " *" if record["rsum"] == record["best_rsum"] else ""
+    return (
+        f"{record['epoch']:>5}  {record['loss']:6.4f}  {record['lr']:.2e}  {record['mining']:<9}"
+        f"{i2t['r1']:9.1f} {i2t['r5']:5.1f} {i2t['r10']:5.1f}"
+        f"{t2i['r1']:10.1f} {t2i['r5']:5.1f} {t2i['r10']:5.1f}{record['rsum']:8.1f}{mark}"
+    )
+
+
+def best_lines(result: Any) -> list[str]:
+    """Return the closing lines of a run: best figures, where the model is, how to use it."""
+    best = result.best
+    figures = (
+        f"best rsum {best['rsum']:.1f} in epoch {best['epoch']} "
+        f"(i2t R@1 {best['i2t']['r1']:.1f}, t2i R@1 {best['t2i']['r1']:.1f}; "
+        f"{best['seconds']:.0f} s of training)"
+    )
+    return [
+        figures,
+        f"run\t{result.run}",
+        f"model\t{result.model}",
+        f"next: mmsearch index PATH --model {result.model}",
+    ]

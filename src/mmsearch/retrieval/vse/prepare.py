@@ -1,0 +1,156 @@
+"""From caption data to tensors: splits, vocabulary, features or pixels, each image once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from mmsearch.errors import DataError
+from mmsearch.retrieval.captions import (
+    CaptionData,
+    CaptionedImage,
+    DataFormat,
+    load_captions,
+    with_dev,
+)
+from mmsearch.retrieval.vse.backbone import Backbone
+from mmsearch.retrieval.vse.batches import (
+    FeatureSource,
+    ImageSource,
+    PixelSource,
+    Split,
+    owners,
+)
+from mmsearch.retrieval.vse.config import TrainConfig
+from mmsearch.retrieval.vse.features import extract_features, load_pixels
+from mmsearch.retrieval.vse.vocabulary import encode_captions
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """The training and development parts of a data set, with what was left out and why."""
+
+    train: tuple[CaptionedImage, ...]
+    dev: tuple[CaptionedImage, ...]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Both splits as the towers read them, and the images that could not be read."""
+
+    train: Split
+    dev: Split
+    train_features: torch.Tensor | None
+    train_images: tuple[CaptionedImage, ...]
+    dev_images: tuple[CaptionedImage, ...]
+    problems: tuple[str, ...]
+
+
+def read_splits(
+    data: Path, config: TrainConfig, *, layout: DataFormat | None, images: Path | None
+) -> Captions:
+    """Read the captions and split off a development part where the data has none.
+
+    Raises DataError when nothing is usable or there is nothing to train on.
+    """
+    found = load_captions(data, format=layout, images=images)
+    if "dev" not in found.splits:
+        found = with_dev(found, config.val_fraction, config.seed)
+    train, dev = _split(found, "train", data), _split(found, "dev", data)
+    if sum(len(image.captions) for image in train) < 2 or len(train) < 2:
+        raise DataError(f"{data} has fewer than two images to train on; add captioned images")
+    return Captions(train, dev, tuple(str(problem) for problem in found.problems), found.warnings)
+
+
+def _split(found: CaptionData, name: str, data: Path) -> tuple[CaptionedImage, ...]:
+    images = found.splits.get(name, ())
+    if not images:
+        raise DataError(
+            f"{data} has no {name} split (it has: {', '.join(found.splits)}); "
+            "name one so, or give data without splits"
+        )
+    return images
+
+
+def load_inputs(
+    captions: Captions,
+    tokenizer: Tokenizer,
+    backbone: Backbone,
+    config: TrainConfig,
+    *,
+    cache: Path,
+    on_progress: OnProgress,
+) -> Inputs:
+    """Encode captions and read images: features of a frozen backbone, pixels of a trained one.
+
+    A picture that cannot be read leaves its split with its captions, and is a problem of the
+    result. Raises DataError when a split has nothing left.
+    """
+    loader = _Loader(backbone, config, cache, on_progress)
+    train, train_images, bad_train = loader.load(captions.train, tokenizer, "train")
+    dev, dev_images, bad_dev = loader.load(captions.dev, tokenizer, "dev")
+    features = None
+    if isinstance(train.images, FeatureSource):
+        features = train.images.features
+    elif config.finetune and config.image_encoder != "cnn":
+        features = loader.features(train_images, "train").features
+    return Inputs(train, dev, features, train_images, dev_images, (*bad_train, *bad_dev))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    backbone: Backbone
+    config: TrainConfig
+    cache: Path
+    on_progress: OnProgress
+
+    def load(
+        self, images: Sequence[CaptionedImage], tokenizer: Tokenizer, split: str
+    ) -> tuple[Split, tuple[CaptionedImage, ...], list[str]]:
+        paths = [image.path for image in images]
+        source, failed = self._source(paths, split)
+        kept = tuple(image for image in images if image.path not in failed)
+        if not kept:
+            reason = next(iter(failed.values()), "no images")
+            raise DataError(f"no image of the {split} split can be read (first: {reason})")
+        problems = [f"{path}: {reason}" for path, reason in failed.items()]
+        texts = [caption for image in kept for caption in image.captions]
+        tokens, lengths = encode_captions(tokenizer, texts)
+        owner = owners([image.captions for image in kept])
+        return Split(source, tokens, lengths, owner), kept, problems
+
+    def _source(self, paths: list[Path], split: str) -> tuple[ImageSource, dict[Path, str]]:
+        if not self.config.end_to_end:
+            found = extract_features(
+                self.backbone, paths, self.cache, on_progress=self._progress(split, "features")
+            )
+            return FeatureSource(torch.from_numpy(found.array)), dict(found.failed)
+        pixels = load_pixels(
+            paths,
+            self.backbone.preprocessing,
+            self.cache,
+            on_progress=self._progress(split, "pixels"),
+        )
+        source = PixelSource(
+            pixels.array, self.backbone.preprocessing, self.config.augment, self.config.flip
+        )
+        return source, dict(pixels.failed)
+
+    def features(self, images: Sequence[CaptionedImage], split: str) -> FeatureSource:
+        found = extract_features(
+            self.backbone,
+            [image.path for image in images],
+            self.cache,
+            on_progress=self._progress(split, "features"),
+        )
+        return FeatureSource(torch.from_numpy(found.array))
+
+    def _progress(self, split: str, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.on_progress(f"{split} {what}", done, total)
