@@ -57,7 +57,7 @@ def read_csv(source: Source) -> Iterator[Found]:
     start = 1
     while start < len(lines):
         where = f"{source.file}:{start + 1}"
-        cells, used = _record(lines, start, header.delimiter)
+        cells, used = read_record(lines, start, header.delimiter)
         start += used
         if cells is None:
             yield Problem(where, "a quote is opened and not closed properly")
@@ -79,8 +79,8 @@ def _header(line: str, file: Path) -> _Header:
     )
 
 
-def _record(lines: list[str], start: int, delimiter: str) -> tuple[list[str] | None, int]:
-    """Parse the record at `start`: its cells and the number of lines it takes.
+def read_record(lines: list[str], start: int, delimiter: str) -> tuple[list[str] | None, int]:
+    """Parse the CSV record at `start`: its cells and the number of lines it takes.
 
     A broken record takes one line, so that a stray quote costs itself and not its successors.
     """
