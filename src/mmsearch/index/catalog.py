@@ -239,15 +239,10 @@ class Catalog(Session):
     def all_vectors(self, space: Space, modality: Modality) -> tuple[Ids, Vectors]:
         """Return every row of a space and modality, sorted by id."""
         with self.snapshot():
-            return self.vector_table(space, modality).everything()
-
-    def changed_since(
-        self, space: Space, modality: Modality, revision: int
-    ) -> tuple[Ids, Vectors, Ids]:
-        """Return (ids and vectors written, ids removed) by revisions after `revision`."""
-        with self.snapshot():
-            changes = self.vector_table(space, modality).changes(revision)
-        return changes.ids, changes.vectors, changes.removed
+            chunks = list(self.vector_table(space, modality).chunks())
+        ids = [np.empty(0, dtype=np.int64), *(chunk[0] for chunk in chunks)]
+        rows = [np.empty((0, space.dim), dtype=np.float32), *(chunk[1] for chunk in chunks)]
+        return np.concatenate(ids), np.concatenate(rows)
 
     def vector_table(self, space: Space, modality: Modality) -> VectorTable:
         """Return the table of a space and modality; read it inside a `snapshot`.

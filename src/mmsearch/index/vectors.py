@@ -23,15 +23,6 @@ _HALF = np.dtype("<f2")
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """What happened since a revision: rows written, and ids removed; both sorted by id."""
-
-    ids: Ids
-    vectors: Vectors
-    removed: Ids
-
-
-@dataclass(frozen=True, slots=True)
 class VectorTable:
     """One table of vectors, read through an open connection."""
 
@@ -47,58 +38,40 @@ class VectorTable:
 
     def count(self) -> int:
         """Return the number of rows."""
-        return int(self._one(f"SELECT count(*) FROM {self.name}"))
+        (count,) = self.connection.execute(f"SELECT count(*) FROM {self.name}").fetchone()
+        return int(count)
 
     def find(self, ids: Iterable[int]) -> tuple[Ids, Vectors]:
         """Return the rows of those ids that have one, sorted by id."""
-        return self._read(
+        rows = self.connection.execute(
             f"SELECT item_id, crc, vector FROM {self.name} WHERE item_id IN "
             "(SELECT value FROM json_each(?)) ORDER BY item_id",
-            id_list(ids),
+            (id_list(ids),),
         )
+        return unpack(rows.fetchall(), self.dim)
 
-    def everything(self) -> tuple[Ids, Vectors]:
-        """Return all rows, sorted by id."""
-        return self._read(f"SELECT item_id, crc, vector FROM {self.name} ORDER BY item_id")
+    def chunks(self, *, after: int = 0, size: int = CHUNK) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield the rows that revisions after `after` wrote, `size` at a time.
 
-    def chunks(self, size: int = CHUNK) -> Iterator[tuple[Ids, Vectors]]:
-        """Yield all rows, sorted by id, `size` at a time."""
+        All of them, sorted by id, when it is 0.
+        """
+        chosen = "WHERE revision > ?" if after else "WHERE ? = 0"
+        order = "revision, item_id" if after else "item_id"
         cursor = self.connection.execute(
-            f"SELECT item_id, crc, vector FROM {self.name} ORDER BY item_id"
+            f"SELECT item_id, crc, vector FROM {self.name} {chosen} ORDER BY {order}", (after,)
         )
         while rows := cursor.fetchmany(size):
             yield unpack(rows, self.dim)
 
-    def changes(self, revision: int) -> Changes:
-        """Return what later revisions wrote and removed."""
-        ids, vectors = self._read(
-            f"SELECT item_id, crc, vector FROM {self.name} WHERE revision > ? ORDER BY item_id",
-            revision,
-        )
+    def changed(self, revision: int) -> Ids:
+        """Return the ids that later revisions wrote or removed, sorted."""
         rows = self.connection.execute(
-            "SELECT DISTINCT item_id FROM removals "
-            "WHERE space_id = ? AND modality = ? AND revision > ? ORDER BY item_id",
-            (self.space_id, self.modality.value, revision),
+            f"SELECT item_id FROM {self.name} WHERE revision > ? UNION "
+            "SELECT item_id FROM removals WHERE space_id = ? AND modality = ? AND revision > ? "
+            "ORDER BY item_id",
+            (revision, self.space_id, self.modality.value, revision),
         )
-        return Changes(ids, vectors, np.array([row[0] for row in rows], dtype=np.int64))
-
-    def count_changes(self, revision: int) -> int:
-        """Return how many rows `changes` would name, without reading them."""
-        written = self._one(f"SELECT count(*) FROM {self.name} WHERE revision > ?", revision)
-        removed = self._one(
-            "SELECT count(*) FROM removals WHERE space_id = ? AND modality = ? AND revision > ?",
-            self.space_id,
-            self.modality.value,
-            revision,
-        )
-        return int(written) + int(removed)
-
-    def _read(self, sql: str, *values: int | str) -> tuple[Ids, Vectors]:
-        return unpack(self.connection.execute(sql, values).fetchall(), self.dim)
-
-    def _one(self, sql: str, *values: int | str) -> int:
-        (value,) = self.connection.execute(sql, values).fetchone()
-        return int(value)
+        return np.array([row[0] for row in rows], dtype=np.int64)
 
 
 def table_name(space_id: int, modality: Modality) -> str:

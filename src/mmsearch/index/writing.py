@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from mmsearch.core import Modality
 from mmsearch.errors import ConfigError
-from mmsearch.index.rows import Batch, Failure, FileRow, Generation, MovedRow, TextRow
+from mmsearch.index.rows import Batch, Failure, FileRow, MovedRow, TextRow
 from mmsearch.index.vectors import id_list, pack, table_name
 
 _IDS = "(SELECT value FROM json_each(?))"
@@ -199,29 +199,3 @@ class _Counter:
     def __next__(self) -> int:
         self._last += 1
         return self._last
-
-
-def record_generation(db: Database, space_id: int, generation: Generation) -> None:
-    """Make `generation` the only one of its space and modality and forget old removals."""
-    of = (space_id, generation.modality.value)
-    db.execute("DELETE FROM generations WHERE space_id = ? AND modality = ?", of)
-    db.table("generations").insert(
-        {
-            "number": generation.number,
-            "space_id": space_id,
-            "modality": generation.modality.value,
-            "kind": generation.kind.value,
-            "revision": generation.revision,
-            "rows": generation.rows,
-            "file": generation.file,
-            "sha256": generation.sha256,
-            "size": generation.stamp.size,
-            "mtime_ns": generation.stamp.mtime_ns,
-            "inode": generation.stamp.inode,
-        },
-        pk="number",
-    )
-    db.execute(
-        "DELETE FROM removals WHERE space_id = ? AND modality = ? AND revision <= ?",
-        (*of, generation.revision),
-    )
