@@ -1,0 +1,97 @@
+"""A torch module as an ONNX graph, and back to life in ONNX Runtime."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+OPSET: Final = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names of a graph's inputs and its output, and which axes of the inputs vary.
+
+    The first axis of the output is `batch`.
+    """
+
+    inputs: Mapping[str, Mapping[int, str]]
+    output: str
+
+
+IMAGE_SIGNATURE: Final = Signature({"pixels": {0: "batch"}}, "embedding")
+TEXT_SIGNATURE: Final = Signature(
+    {"tokens": {0: "batch", 1: "length"}, "lengths": {0: "batch"}}, "embedding"
+)
+
+
+def write_graph(
+    module: nn.Module, example: Sequence[Tensor], signature: Signature, path: Path
+) -> None:
+    """Trace `module` on example inputs, in evaluation mode, and write it as ONNX.
+
+    Tracing is used, not torch.export: the latter fixes a batch of recurrent networks and names
+    their output twice. Raises what torch raises for an operation that ONNX does not have.
+    """
+    axes = {name: dict(axes) for name, axes in signature.inputs.items()}
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                tuple(example),
+                str(path),
+                input_names=list(signature.inputs),
+                output_names=[signature.output],
+                dynamic_axes={**axes, signature.output: {0: "batch"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+            width = module(*example).shape[1]
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    _tidy(path, width)
+
+
+def run_graph(path: Path, *, threads: int) -> Callable[..., NDArray[np.float32]]:
+    """Return a function of the graph's inputs by name that gives its output.
+
+    It may be called from several threads at once. Idle threads sleep instead of spinning, which
+    costs nothing alone and much beside other work.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(**inputs: NDArray[Any]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = session.run(None, inputs)[0]
+        return output
+
+    return run
+
+
+def _tidy(path: Path, width: int) -> None:
+    """State the output's width; forget where in the source each operation came from."""
+    import onnx
+
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    column = model.graph.output[0].type.tensor_type.shape.dim[1]
+    column.dim_value = width
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
