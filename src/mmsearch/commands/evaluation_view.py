@@ -64,8 +64,10 @@ def clip_benchmark_row(result: "Evaluation", heading: Heading) -> dict[str, obje
     """
     recalls: dict[str, float] = {}
     for k in (1, 5, 10):
-        recalls[f"image_retrieval_recall@{k}"] = getattr(result.metrics.t2i, f"r{k}") / 100
-        recalls[f"text_retrieval_recall@{k}"] = getattr(result.metrics.i2t, f"r{k}") / 100
+        recalls[f"image_retrieval_recall@{k}"] = round(
+            getattr(result.metrics.t2i, f"r{k}") / 100, 6
+        )
+        recalls[f"text_retrieval_recall@{k}"] = round(getattr(result.metrics.i2t, f"r{k}") / 100, 6)
     return {
         "dataset": f"{heading.data}/{heading.split}",
         "model": heading.model,
