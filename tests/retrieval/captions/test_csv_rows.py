@@ -1,6 +1,10 @@
+import csv
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mmsearch.errors import DataError
 from mmsearch.retrieval.captions import CaptionData, DataFormat, load_captions
@@ -179,3 +183,26 @@ def test_a_split_column_defines_the_splits(tmp_path: Path) -> None:
     assert reasons(data) == [
         ("captions.csv:4", "no split for b.jpg, while other lines name one"),
     ]
+
+
+@given(
+    texts=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+        min_size=1,
+        max_size=5,
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_csv_writer_writes_is_read_back(
+    tmp_path: Path, texts: list[str], delimiter: str
+) -> None:
+    (tmp_path / "a.jpg").touch()
+    with (tmp_path / "captions.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerows([("image", "caption"), *(("a.jpg", text) for text in texts)])
+    data = load_captions(tmp_path)
+    assert data.problems == ()
+    assert captions(data)["a.jpg"] == tuple(
+        unicodedata.normalize("NFC", text.strip()) for text in texts
+    )
