@@ -34,13 +34,13 @@ lint: $(VENV)/.installed-all  ## Check format, style and the direction of import
 
 types: $(VENV)/.installed-all  ## Check types
 	$(BIN)/mypy
-	$(BIN)/mypy docs/generate_cli.py
+	$(BIN)/mypy docs/generate.py
 
-docs: $(VENV)/.installed-all  ## Write docs/cli.md from the commands' help
-	$(BIN)/python docs/generate_cli.py
+docs: $(VENV)/.installed-all  ## Write the generated parts of docs/
+	$(BIN)/python docs/generate.py
 
-docs-check: $(VENV)/.installed-all  ## Check that docs/cli.md is current
-	$(BIN)/python docs/generate_cli.py --check
+docs-check: $(VENV)/.installed-all  ## Check that the generated documentation is current
+	$(BIN)/python docs/generate.py --check
 
 tests: $(VENV)/.installed-all  ## Run the tests alone
 	$(BIN)/pytest

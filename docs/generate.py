@@ -1,11 +1,14 @@
-"""Write docs/cli.md from the command line's own help, or check that it is current.
+"""Write the parts of the documentation that the code knows best, or check that they are current.
 
-Only names, helps, choices and defaults are taken, which do not change with the version of typer.
+docs/cli.md comes from the commands' help (names, helps, choices and defaults alone, which do not
+change with the version of typer), the table of settings in docs/training.md from `TrainConfig`.
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -13,8 +16,10 @@ from typing import Any, get_args, get_type_hints
 import typer
 
 from mmsearch.cli import app
+from mmsearch.retrieval.vse.config import PRESETS, TrainConfig, preset
 
-PAGE = Path(__file__).with_name("cli.md")
+DOCS = Path(__file__).parent
+SETTINGS = re.compile("(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 HEAD = """\
 # The commands
 
@@ -25,8 +30,37 @@ Exit codes: 0 found or done, 1 nothing found, 2 usage or input error, 3 the libr
 """
 
 
-def generate() -> str:
-    """Return the page."""
+def pages() -> dict[Path, str]:
+    """Return what each page should hold."""
+    training = DOCS / "training.md"
+    table = f"\n{settings_table()}\n\n"
+    return {
+        DOCS / "cli.md": command_reference(),
+        training: SETTINGS.sub(lambda _: table, training.read_text(encoding="utf-8")),
+    }
+
+
+def settings_table() -> str:
+    """Return every setting of a training run with its value in each preset."""
+    presets = {name: preset(name) for name in PRESETS}
+    rows = [f"| setting | {' | '.join(f'`{name}`' for name in presets)} | what |"]
+    rows.append("|---" * (2 + len(presets)) + "|")
+    for setting in fields(TrainConfig):
+        if setting.name == "preset":
+            continue
+        values = [_shown(getattr(config, setting.name)) for config in presets.values()]
+        rows.append(f"| `{setting.name}` | {' | '.join(values)} | {setting.metadata['help']} |")
+    return "\n".join(rows)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.4g}" if isinstance(value, float) else str(value) or "none"
+
+
+def command_reference() -> str:
+    """Return the page of the commands."""
     root = typer.main.get_command(app)
     return "\n".join([HEAD, *(_section(name, command) for name, command in commands(root))])
 
@@ -101,15 +135,19 @@ def _plain(value: Any) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with `--check` return 1 when it is not current."""
-    page = generate()
-    if arguments != ["--check"]:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/cli.md is not what the commands' --help says; run: make docs\n")
-    return 1
+    """Write the pages, or with `--check` return 1 when one is not current."""
+    stale = {
+        page: text
+        for page, text in pages().items()
+        if not page.exists() or page.read_text(encoding="utf-8") != text
+    }
+    if arguments == ["--check"]:
+        for page in stale:
+            sys.stderr.write(f"docs/{page.name} is not what the code says; run: make docs\n")
+        return 1 if stale else 0
+    for page, text in stale.items():
+        page.write_text(text, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
