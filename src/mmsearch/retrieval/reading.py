@@ -6,7 +6,7 @@ Threads suffice: Pillow and hashlib let go of the interpreter while they work.
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -58,9 +58,16 @@ def digest_file(found: Found) -> str | None:
         return None
 
 
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def in_order(
     workers: int, ahead: int, function: Callable[[T], R], values: Iterable[T]
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield `function(value)` in the order of `values`, at most `ahead` results waiting.
 
     Closing the iterator drops what has not begun.

@@ -74,13 +74,12 @@ def settle(catalog: Catalog, paths: Sequence[bytes]) -> Places:
     root; nothing is recorded then.
     """
     known = picture_roots(catalog)
-    wanted = outermost(paths)
-    stands = {path: presence(path) for path in wanted}
-    for path in wanted:
-        if stands[path] is Presence.MISSING and path not in known:
+    stands = {path: presence(path) for path in paths}
+    for path, found in stands.items():
+        if found is Presence.MISSING and path not in known:
             raise InputError(f"no such file or folder: {shown(path)}")
     places = Places()
-    for path in wanted:
+    for path in outermost(paths):
         match stands[path]:
             case Presence.SPECIAL:
                 places.special.append(path)

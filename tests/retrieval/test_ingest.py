@@ -1,0 +1,402 @@
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.retrieval.drawing import BLUE, GREEN, RED, draw
+from tests.retrieval.fakes import FakeEncoder
+
+from mmsearch.core import Modality, Pixels, Vectors
+from mmsearch.errors import ConfigError, InputError, SpaceMismatchError
+from mmsearch.index.catalog import Catalog
+from mmsearch.retrieval.ingest import IngestOptions, IngestReport, Progress, ingest
+
+ZERO = IngestReport().as_dict()
+GREY = [(n, n, n) for n in range(0, 250, 10)]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog.open(tmp_path / "library", write=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name, colour in (("red", RED), ("green", GREEN), ("sub/blue", BLUE)):
+        draw(folder / f"{name}.png", colour)
+    return folder
+
+
+def counts(**given: int) -> dict[str, int]:
+    return ZERO | given
+
+
+def vectors_by_name(catalog: Catalog, encoder: FakeEncoder) -> dict[str, list[float]]:
+    ids, vectors = catalog.all_vectors(encoder.space, Modality.IMAGE)
+    items = catalog.items(ids)
+    names = [Path(items[int(number)].path or "").name for number in ids]
+    return {n: np.round(v, 3).tolist() for n, v in zip(names, vectors, strict=True)}
+
+
+def ids_by_name(catalog: Catalog, encoder: FakeEncoder) -> dict[str, int]:
+    ids, _ = catalog.all_vectors(encoder.space, Modality.IMAGE)
+    return {Path(item.path or "").name: number for number, item in catalog.items(ids).items()}
+
+
+def later(path: Path, seconds: int = 5) -> None:
+    """Let a file look modified, whatever the resolution of the file system's clock."""
+    moment = path.stat().st_mtime_ns + seconds * 10**9
+    os.utime(path, ns=(moment, moment))
+
+
+def test_a_first_run_encodes_everything(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(new=3, encoded=3)
+    assert vectors_by_name(catalog, encoder) == {
+        "red.png": [1, 0, 0, 0, 0, 0, 0, 0],
+        "green.png": [0, 1, 0, 0, 0, 0, 0, 0],
+        "blue.png": [0, 0, 1, 0, 0, 0, 0, 0],
+    }
+
+
+def test_a_second_run_does_nothing(catalog: Catalog, encoder: FakeEncoder, photos: Path) -> None:
+    ingest(catalog, encoder, [photos])
+    revision = catalog.revision
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(unchanged=3)
+    assert encoder.images_seen == 3
+    assert catalog.revision == revision
+
+
+def test_a_run_without_paths_looks_at_all_roots(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    draw(photos / "new.png", (255, 255, 0))
+    assert ingest(catalog, encoder, []).as_dict() == counts(new=1, unchanged=3, encoded=1)
+
+
+def test_a_changed_file_keeps_its_id(catalog: Catalog, encoder: FakeEncoder, photos: Path) -> None:
+    ingest(catalog, encoder, [photos])
+    before = ids_by_name(catalog, encoder)
+    later(draw(photos / "red.png", BLUE, (13, 9)))
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(changed=1, unchanged=2, encoded=1)
+    assert ids_by_name(catalog, encoder) == before
+
+
+def test_a_changed_file_with_new_content_is_encoded(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    later(draw(photos / "red.png", (255, 255, 0)))
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(changed=1, unchanged=2, encoded=1)
+    assert vectors_by_name(catalog, encoder)["red.png"] == [0, 0, 0, 0, 0, 1, 0, 0]
+
+
+def test_a_touched_file_is_unchanged_and_settles(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    later(photos / "red.png")
+    for _ in range(2):
+        assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3)
+    assert encoder.images_seen == 3
+    revision = catalog.revision
+    ingest(catalog, encoder, [photos])
+    assert catalog.revision == revision
+
+
+def test_a_deleted_file_is_gone(catalog: Catalog, encoder: FakeEncoder, photos: Path) -> None:
+    ingest(catalog, encoder, [photos])
+    (photos / "red.png").unlink()
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(gone=1, unchanged=2)
+    assert catalog.counts().images == 2
+
+
+def test_renames_cost_no_encoding_and_keep_the_id(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    before = ids_by_name(catalog, encoder)
+    (photos / "red.png").rename(photos / "sub" / "crimson.png")
+    (photos / "sub").rename(photos / "deeper")
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(moved=2, unchanged=1)
+    after = ids_by_name(catalog, encoder)
+    assert (after["crimson.png"], after["blue.png"]) == (before["red.png"], before["blue.png"])
+    assert encoder.images_seen == 3
+
+
+def test_a_move_between_roots_is_a_move(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, tmp_path: Path
+) -> None:
+    other = draw(tmp_path / "other" / "white.png", (255, 255, 255)).parent
+    ingest(catalog, encoder, [photos, other])
+    (photos / "red.png").rename(other / "red.png")
+    assert ingest(catalog, encoder, [other]).as_dict() == counts(moved=1, unchanged=1)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2)
+
+
+def test_a_renamed_root_is_a_move_of_everything(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    pictures = photos.rename(photos.with_name("pictures"))
+    assert ingest(catalog, encoder, [pictures]).as_dict() == counts(moved=3)
+    assert encoder.images_seen == 3
+
+
+def test_a_copy_is_an_item_of_its_own_that_costs_no_encoding(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    shutil.copy(photos / "red.png", photos / "copy.png")
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=1, unchanged=3)
+    vectors = vectors_by_name(catalog, encoder)
+    assert vectors["copy.png"] == vectors["red.png"]
+    assert catalog.counts().images == 4
+
+
+def test_copies_within_a_first_run_are_encoded_once(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    for n in range(5):
+        shutil.copy(photos / "red.png", photos / f"copy{n}.png")
+    report = ingest(catalog, encoder, [photos], IngestOptions(batch_size=2))
+    assert report.as_dict() == counts(new=8, encoded=3)
+
+
+def test_swapped_files_swap_their_vectors(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    red, green, aside = photos / "red.png", photos / "green.png", photos / "aside"
+    red.rename(aside)
+    green.rename(red)
+    aside.rename(green)
+    later(red)
+    later(green, 9)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(changed=2, unchanged=1)
+    vectors = vectors_by_name(catalog, encoder)
+    assert vectors["red.png"] == [0, 1, 0, 0, 0, 0, 0, 0]
+    assert vectors["green.png"] == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("left_behind", ["missing", "empty"])
+def test_an_unmounted_root_is_offline_and_not_deleted(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, left_behind: str
+) -> None:
+    ingest(catalog, encoder, [photos])
+    away = photos.rename(photos.with_name("away"))
+    if left_behind == "empty":
+        photos.mkdir()
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(offline=3)
+    assert report.offline_roots == [photos]
+    assert catalog.counts().offline == 3
+    if left_behind == "empty":
+        photos.rmdir()
+    away.rename(photos)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3)
+    assert catalog.counts().offline == 0
+
+
+def test_a_mount_point_inside_an_indexed_folder_is_protected(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos / "sub"])
+    ingest(catalog, encoder, [photos])
+    (photos / "sub").rename(photos.with_name("away"))
+    (photos / "sub").mkdir()
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2, offline=1)
+
+
+def test_a_folder_inside_a_known_root_is_not_indexed_twice(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    assert ingest(catalog, encoder, [photos / "sub"]).as_dict() == counts(unchanged=1)
+    assert ingest(catalog, encoder, [photos, photos / "sub"]).as_dict() == counts(unchanged=3)
+
+
+def test_a_path_that_never_existed_is_an_input_error(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    with pytest.raises(InputError, match=r"no such file or folder: .*nowhere"):
+        ingest(catalog, encoder, [photos, photos / "nowhere"])
+    assert catalog.roots() == []
+
+
+def test_a_bad_file_is_a_failure_that_is_not_tried_again_until_it_changes(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = photos / "bad.jpg"
+    bad.write_text("this is no picture")
+    first = ingest(catalog, encoder, [photos])
+    assert first.as_dict() == counts(new=3, encoded=3, failed=1)
+    assert [(f.path, f.reason) for f in catalog.failures()] == [
+        (os.fsencode(bad), "not a picture, or a format that is not supported")
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr("mmsearch.retrieval.reading.decode_bytes", None)  # would raise when called
+        revision = catalog.revision
+        assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
+        assert catalog.revision == revision
+        later(bad)
+        assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
+    later(draw(bad.with_suffix(".png"), (0, 255, 255)).rename(bad))
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=1, unchanged=3, encoded=1)
+    assert catalog.failures() == []
+
+
+def test_a_failure_is_tried_again_when_asked(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    bad = photos / "large.png"
+    draw(bad, (255, 255, 0), (40, 40))
+    limits = IngestOptions().limits.__class__(pixels=1000)
+    first = ingest(catalog, encoder, [photos], IngestOptions(limits=limits))
+    assert first.as_dict() == counts(new=3, encoded=3, failed=1)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
+    again = ingest(catalog, encoder, [photos], IngestOptions(retry_failed=True))
+    assert again.as_dict() == counts(new=1, unchanged=3, encoded=1)
+
+
+def test_the_failure_of_a_deleted_file_is_forgotten(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    (photos / "bad.jpg").write_text("no")
+    ingest(catalog, encoder, [photos])
+    (photos / "bad.jpg").unlink()
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3)
+    assert catalog.failures() == []
+
+
+def test_a_file_that_became_unreadable_loses_its_item(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    (photos / "red.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2, failed=1)
+    assert catalog.counts().images == 2
+    assert "red.png" not in vectors_by_name(catalog, encoder)
+
+
+def test_excluded_files_leave_the_library(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    report = ingest(catalog, encoder, [photos], IngestOptions(exclude=("sub",)))
+    assert report.as_dict() == counts(gone=1, unchanged=2)
+
+
+def test_another_model_is_refused_with_the_command_that_reindexes(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    with pytest.raises(SpaceMismatchError, match=r"mmsearch index --reindex .*photos --model mine"):
+        ingest(catalog, FakeEncoder("other"), [photos], IngestOptions(model="mine"))
+    assert catalog.space() == encoder.space
+
+
+def test_reindexing_encodes_every_root_and_sentence_and_keeps_the_old_space(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, tmp_path: Path
+) -> None:
+    extra = draw(tmp_path / "extra" / "cyan.png", (0, 255, 255)).parent
+    ingest(catalog, encoder, [photos, extra])
+    other = FakeEncoder("other")
+    report = ingest(catalog, other, [photos], IngestOptions(reindex=True))
+    assert report.as_dict() == counts(unchanged=4, encoded=4)
+    assert catalog.space() == other.space
+    assert len(catalog.all_vectors(encoder.space, Modality.IMAGE)[0]) == 4
+    assert len(catalog.all_vectors(other.space, Modality.IMAGE)[0]) == 4
+    again = ingest(catalog, other, [photos], IngestOptions(reindex=True))
+    assert again.as_dict() == counts(unchanged=4)
+
+
+def test_an_empty_library_takes_any_model(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    assert ingest(catalog, encoder, [tmp_path / "nothing"]).as_dict() == ZERO
+    assert ingest(catalog, FakeEncoder("other"), [photos]).new == 3
+
+
+class InterruptedEncoder(FakeEncoder):
+    """Presses Ctrl-C during the second batch."""
+
+    def encode_images(self, images: Sequence[Pixels], /) -> Vectors:
+        if self.images_seen:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().encode_images(images)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_resumes(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    for n, colour in enumerate(GREY):
+        draw(tmp_path / "many" / f"{n:02}.png", colour)
+    report = ingest(
+        catalog, InterruptedEncoder(), [tmp_path / "many"], IngestOptions(batch_size=10)
+    )
+    assert report.interrupted
+    assert report.as_dict() == counts(new=10, encoded=10)
+    assert catalog.counts().images == 10
+    resumed = ingest(catalog, FakeEncoder(), [tmp_path / "many"])
+    assert resumed.as_dict() == counts(new=15, unchanged=10, encoded=15)
+
+
+class HalfBlindEncoder(FakeEncoder):
+    """Gives NaN for pictures without red."""
+
+    def encode_images(self, images: Sequence[Pixels], /) -> Vectors:
+        vectors = super().encode_images(images)
+        vectors[vectors[:, 0] == 0] = np.nan
+        return vectors
+
+
+def test_a_vector_that_is_not_finite_is_a_failure(catalog: Catalog, photos: Path) -> None:
+    report = ingest(catalog, HalfBlindEncoder(), [photos])
+    assert report.as_dict() == counts(new=1, failed=2, encoded=3)
+
+
+def test_progress_counts_up_to_the_total(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    seen: list[Progress] = []
+    ingest(catalog, encoder, [photos], on_progress=seen.append)
+    assert [(p.done, p.total) for p in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert all(p.images_per_second > 0 for p in seen)
+
+
+def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    for n, colour in enumerate(GREY):
+        draw(tmp_path / "many" / f"{n:02}.png", colour)
+    found = []
+    for workers in (1, 4):
+        with Catalog.open(tmp_path / f"library{workers}", write=True) as catalog:
+            encoder = FakeEncoder()
+            options = IngestOptions(workers=workers, batch_size=3)
+            ingest(catalog, encoder, [tmp_path / "many"], options)
+            found.append(ids_by_name(catalog, encoder))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"workers": 0}])
+def test_options_out_of_range_are_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        IngestOptions(**bad)  # type: ignore[arg-type]
