@@ -147,7 +147,7 @@ class IndexStore:
         path = self._directory / known.file
         try:
             stamp = files.check(path, known)
-        except FileNotFoundError:
+        except OSError:
             stamp = None
         if stamp is None:
             files.quarantine(path)

@@ -1,0 +1,123 @@
+"""Processes side by side: whole batches, kept promises, few imports."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tests.index.conftest import picture, unit_rows
+
+from mmsearch.core import Modality, Space
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import Batch, RootKind
+from mmsearch.index.store import IndexStore
+
+SPACE = Space("wide", 16, "dd" * 32)
+BATCH = 20
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from mmsearch.core import Space
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import Batch, FileRow, RootKind
+from mmsearch.index.store import IndexStore
+
+directory, batches = Path(sys.argv[1]), int(sys.argv[2])
+with Catalog.open(directory, write=True) as catalog:
+    space = Space("wide", 16, "dd" * 32)
+    catalog.set_space(space)
+    root = catalog.add_root("/photos", RootKind.FOLDER)
+    store = IndexStore(catalog, directory)
+    for batch in range(batches):
+        row = np.eye(16, dtype=np.float32)[batch % 16]
+        names = [b"/photos/%d-%d" % (batch, n) for n in range(20)]
+        catalog.commit(
+            Batch(files=tuple(FileRow(name, root, 1, 1, "%064x" % batch, row) for name in names))
+        )
+        print(batch, flush=True)
+        if batch % 5 == 4:
+            store.refresh(space)
+"""
+
+
+def start_writer(directory: Path, batches: int) -> subprocess.Popen[str]:
+    """Start a process that commits batches of 20 and prints each one's number."""
+    command = [sys.executable, "-c", WRITER, str(directory), str(batches)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> None:
+    process = start_writer(directory, 30)
+    assert process.stdout is not None
+    process.stdout.readline()
+    seen = set()
+    with Catalog.open(directory) as catalog:
+        store = IndexStore(catalog, directory)
+        while process.poll() is None:
+            with catalog.snapshot():
+                images, revision = catalog.counts().images, catalog.revision
+            assert images == BATCH * revision
+            (found,) = store.search(SPACE, Modality.IMAGE, np.eye(16, dtype=np.float32)[:1], 10)
+            assert found.ids.tolist() == list(range(1, 11))
+            seen.add(revision)
+        assert catalog.counts().images == 30 * BATCH
+        assert store.warnings == []
+    process.stdout.close()
+    assert process.returncode == 0
+    assert len(seen) > 1
+
+
+def test_a_killed_writer_has_kept_every_batch_it_reported(directory: Path) -> None:
+    process = start_writer(directory, 10_000)
+    assert process.stdout is not None
+    for _ in range(12):
+        reported = int(process.stdout.readline())
+    os.kill(process.pid, signal.SIGKILL)
+    rest = process.stdout.read().split()
+    process.stdout.close()
+    process.wait()
+    last = int(rest[-1]) if rest else reported
+    with Catalog.open(directory) as catalog:
+        images = catalog.counts().images
+        assert images % BATCH == 0
+        assert images >= BATCH * (last + 1)
+        ids, vectors = catalog.all_vectors(SPACE, Modality.IMAGE)
+        expected = np.eye(16, dtype=np.float32)[(np.arange(images) // BATCH) % 16]
+        assert ids.tolist() == list(range(1, images + 1))
+        np.testing.assert_array_equal(vectors, expected)
+    with Catalog.open(directory, write=True) as catalog:
+        assert catalog.rows("PRAGMA integrity_check") == [("ok",)]
+        assert catalog.revision == images // BATCH
+
+
+def test_reading_and_searching_import_no_sqlite_utils(directory: Path) -> None:
+    with Catalog.open(directory, write=True) as catalog:
+        catalog.set_space(SPACE)
+        catalog.add_root("/photos", RootKind.FOLDER)
+        rows = enumerate(unit_rows(100, 16))
+        catalog.commit(Batch(files=tuple(picture(f"/photos/{n}", row) for n, row in rows)))
+        IndexStore(catalog, directory).refresh(SPACE)
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from mmsearch.core import Modality, Space\n"
+        "from mmsearch.index.catalog import Catalog\n"
+        "from mmsearch.index.store import IndexStore\n"
+        "directory = Path(sys.argv[1])\n"
+        "print('faiss' in sys.modules)\n"
+        "with Catalog.open(directory) as catalog:\n"
+        "    space = catalog.space()\n"
+        "    store = IndexStore(catalog, directory)\n"
+        "    (found,) = store.search(space, Modality.IMAGE, np.eye(16, dtype='f4')[:1], 3)\n"
+        "    catalog.items(found.ids), catalog.counts(), catalog.failures(), catalog.roots()\n"
+        "    catalog.known_files(1), catalog.known_texts(None), catalog.setting('model')\n"
+        "print('faiss' in sys.modules, 'sqlite_utils' in sys.modules, len(found.ids))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["False", "True", "False", "3"]
+    assert run.stderr == ""
