@@ -66,7 +66,7 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     white = 1.0 if values.dtype.kind == "f" else 65535.0
     if low >= 0 and high <= white:
         low, high = 0.0, white
-    scaled = (numbers - low) * (255.0 / (high - low))
+    scaled = (numbers - low) * (255.0 / (high - low or 1.0))
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 

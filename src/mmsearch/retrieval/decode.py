@@ -27,20 +27,20 @@ _DRAFT_MARGIN = 2
 _LARGE = 64 * 1024 * 1024
 _one_large_at_a_time = threading.Lock()
 
-# What Pillow's plugins raise on damaged files, found by cutting and flipping bytes of every format.
+# What Pillow raises on damaged files. The first five were met by cutting and flipping bytes of
+# every format; the others are those that Pillow's own code expects from its plugins.
 _BROKEN = (
     OSError,
-    SyntaxError,
     ValueError,
+    SyntaxError,
+    RuntimeError,
+    struct.error,
     TypeError,
     LookupError,
+    ArithmeticError,
     AttributeError,
     AssertionError,
     EOFError,
-    ArithmeticError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
     zlib.error,
     Image.DecompressionBombError,
 )
@@ -158,11 +158,11 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
 def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     """Bring (h, w, 3) uint8 pixels to the encoder's input size; the same when already there.
 
-    The filter is Pillow's antialiased, separable resampling (support widened by the scale,
-    horizontal pass first, 8 bits between the passes). SQUASH scales both sides. CROP is
-    torchvision's `Resize` + `CenterCrop`: one scale so that the picture just covers the input,
-    the long side rounded down, the cut beginning at round((long - input) / 2), half to even;
-    only the part that stays is computed.
+    The filter is Pillow's antialiased, separable resampling: its support grows with the scale,
+    and values are rounded to 8 bits between the two passes, whose order Pillow chooses. SQUASH
+    scales both sides. CROP is torchvision's `Resize` + `CenterCrop`: one scale so that the
+    picture just covers the input, the long side rounded down, the cut beginning at
+    round((long - input) / 2), half to even; only the part that stays is computed.
     """
     if pixels.shape[:2] == preprocessing.size:
         return pixels
