@@ -83,6 +83,20 @@ def test_the_index_file_is_used(library: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(found.ids) == 10
 
 
+def test_looking_for_changes_does_not_read_every_vector(library: Path) -> None:
+    with Catalog.open(library) as catalog:
+        statements: list[str] = []
+        catalog._connection.set_trace_callback(statements.append)
+        catalog.vector_table(WIDE, IMAGE).changed(1)
+        (plan,) = [
+            catalog.rows(f"EXPLAIN QUERY PLAN {sql}") for sql in statements if "removals" in sql
+        ]
+        steps = " ".join(str(row[-1]) for row in plan)
+    assert "vectors_1_image_revision (revision>?)" in steps
+    assert "removals_since (space_id=? AND modality=? AND revision>?)" in steps
+    assert "SCAN" not in steps
+
+
 def test_files_have_their_place_and_number(library: Path) -> None:
     names = sorted(str(path.relative_to(library)) for path in library.glob("index/**/*.*"))
     assert names == [

@@ -195,13 +195,16 @@ class Catalog(Session):
 
     def counts(self) -> Counts:
         """Return how much the library holds."""
-        row = self.rows(
-            "SELECT (SELECT count(*) FROM items WHERE path IS NOT NULL), "
-            "(SELECT count(*) FROM items WHERE text IS NOT NULL), "
-            "(SELECT count(*) FROM failures), "
-            "(SELECT count(*) FROM items WHERE root_id IN (SELECT id FROM roots WHERE offline))"
-        )[0]
-        return Counts(*row)
+        images = texts = offline = 0
+        away = {root.id for root in self.roots() if root.offline}
+        for root_id, modality, count in self.rows(
+            "SELECT root_id, modality, count(*) FROM items GROUP BY root_id, modality"
+        ):
+            images += count if modality == Modality.IMAGE else 0
+            texts += count if modality == Modality.TEXT else 0
+            offline += count if root_id in away else 0
+        ((failed,),) = self.rows("SELECT count(*) FROM failures")
+        return Counts(images, texts, failed, offline)
 
     def failures(self, root_id: int | None = None) -> list[Failure]:
         """Return what could not be indexed, by path; of one root when asked."""

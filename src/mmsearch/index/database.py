@@ -128,7 +128,7 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
     """Return the schema version, 0 for an empty file; refuse what is not ours or newer."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise UnsoundLibraryError(
             f"{directory / FILE} is not a catalog of mmsearch; choose another --library"

@@ -43,7 +43,7 @@ TABLES = (
     "CREATE UNIQUE INDEX items_path ON items (path) WHERE path IS NOT NULL",
     "CREATE UNIQUE INDEX items_text ON items (ifnull(root_id, 0), digest) WHERE text IS NOT NULL",
     "CREATE INDEX items_digest ON items (digest)",
-    "CREATE INDEX items_root ON items (root_id)",
+    "CREATE INDEX items_root ON items (root_id, modality)",
     """CREATE TABLE failures (
         path BLOB PRIMARY KEY,
         root_id INTEGER REFERENCES roots (id),

@@ -66,12 +66,11 @@ class VectorTable:
     def changed(self, revision: int) -> Ids:
         """Return the ids that later revisions wrote or removed, sorted."""
         rows = self.connection.execute(
-            f"SELECT item_id FROM {self.name} WHERE revision > ? UNION "
-            "SELECT item_id FROM removals WHERE space_id = ? AND modality = ? AND revision > ? "
-            "ORDER BY item_id",
+            f"SELECT item_id FROM {self.name} WHERE revision > ? UNION ALL "
+            "SELECT item_id FROM removals WHERE space_id = ? AND modality = ? AND revision > ?",
             (revision, self.space_id, self.modality.value, revision),
         )
-        return np.array([row[0] for row in rows], dtype=np.int64)
+        return np.unique(np.array([row[0] for row in rows], dtype=np.int64))
 
 
 def table_name(space_id: int, modality: Modality) -> str:

@@ -103,7 +103,7 @@ class BatchWriter:
             if digest != bytes.fromhex(rows[path].digest)
         ]
         for space_id in self._spaces:
-            if self._target is None or space_id != self._target.space_id:
+            if changed and (self._target is None or space_id != self._target.space_id):
                 self._drop_vectors(space_id, id_list(changed))
         self._upsert_items(
             (
