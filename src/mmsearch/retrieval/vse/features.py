@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mmsearch.core import Ids, Pixels, Preprocessing
 from mmsearch.errors import DecodeError
 from mmsearch.retrieval.decode import decode_bytes, read_bytes
+from mmsearch.retrieval.encoder import normalise
 from mmsearch.retrieval.vse.backbone import Backbone, weights_digest
 from mmsearch.retrieval.vse.onnx_graph import Signature, run_graph, write_graph
 from mmsearch.retrieval.vse.row_cache import Entry, RowCache, Stamp
@@ -113,13 +114,6 @@ def load_pixels(
     ) as store:
         found = job.fill(store, paths, lambda _: _as_they_are)
     return PictureRows(*found)
-
-
-def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Map (b, h, w, 3) uint8 to the encoder's input (b, 3, h, w): (x / 255 - mean) / std."""
-    mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-    scaled = pixels * (1 / (255 * std)) - mean / std
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
