@@ -142,6 +142,15 @@ def test_read_only_media_are_opened_as_unchanging(
     assert database.read_mode(library) == "mode=ro"
 
 
+def test_a_reader_without_the_right_to_write_follows_a_writer(
+    catalog: Catalog, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with Catalog.open(directory) as reader:
+        catalog.commit(Batch(files=(picture("/photos/a", one_hot(0)),)))
+        assert reader.counts().images == 1
+
+
 def test_a_full_disk_is_reported_and_keeps_what_was_committed(catalog: Catalog) -> None:
     catalog.commit(Batch(files=(picture("/photos/a", one_hot(0)),)))
     pages = catalog.rows("PRAGMA page_count")[0][0]

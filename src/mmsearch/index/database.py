@@ -91,14 +91,14 @@ def connect_writer(directory: Path) -> sqlite3.Connection:
 def read_mode(directory: Path) -> str:
     """Return the URI parameters with which a reader opens the catalog.
 
-    On read-only media without pending changes SQLite is told that nothing can change, since
+    On read-only media without a writer or pending changes SQLite is told that nothing can change, since
     it could not create its shared-memory file. Elsewhere readers open read-write (and forbid
     themselves to write), so that the last one to close leaves no write-ahead log behind.
     """
     if os.access(directory, os.W_OK):
         return "mode=rw"
-    log = directory / f"{FILE}-wal"
-    if log.exists() and log.stat().st_size > 0:
+    log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
+    if shared.exists() or (log.exists() and log.stat().st_size > 0):
         return "mode=ro"
     return "mode=ro&immutable=1"
 
