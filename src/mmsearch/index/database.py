@@ -91,9 +91,9 @@ def connect_writer(directory: Path) -> sqlite3.Connection:
 def read_mode(directory: Path) -> str:
     """Return the URI parameters with which a reader opens the catalog.
 
-    On read-only media without a writer or pending changes SQLite is told that nothing can change, since
-    it could not create its shared-memory file. Elsewhere readers open read-write (and forbid
-    themselves to write), so that the last one to close leaves no write-ahead log behind.
+    On read-only media without a writer or pending changes SQLite is told that nothing can
+    change, since it could not create its shared-memory file. Elsewhere readers open read-write
+    (and forbid themselves to write), so that the last to close leaves no write-ahead log.
     """
     if os.access(directory, os.W_OK):
         return "mode=rw"
