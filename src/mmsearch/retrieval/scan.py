@@ -4,6 +4,7 @@ Paths are bytes throughout, since a file name need not be text. The order is tha
 bytes, depth first, so that two scans of the same tree agree.
 """
 
+import errno
 import fnmatch
 import os
 import stat
@@ -23,6 +24,7 @@ SUFFIXES: Final = RAW_SUFFIXES | frozenset({
 # fmt: on
 _SNIFF: Final = 16
 _LONGEST_SUFFIX: Final = 6
+_LEADS_NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _SEPARATOR: Final = os.fsencode(os.sep)
 
 Identity: TypeAlias = tuple[int, int]
@@ -128,10 +130,9 @@ class _Walk:
             folder = pending.pop()
             try:
                 entries = self._list(folder)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
             except OSError as error:
-                yield Unreadable(folder, root, _reason(error))
+                if error.errno not in _LEADS_NOWHERE:
+                    yield Unreadable(folder, root, _reason(error))
                 continue
             below: list[bytes] = []
             for entry in entries:
@@ -152,10 +153,9 @@ class _Walk:
                     yield from self.folder(path, root)
                 elif stat.S_ISREG(status.st_mode) and not self._met(target):
                     yield Found(path, root, status.st_size, status.st_mtime_ns)
-            except FileNotFoundError:
-                continue
             except OSError as error:
-                yield Unreadable(path, root, _reason(error))
+                if error.errno not in _LEADS_NOWHERE:
+                    yield Unreadable(path, root, _reason(error))
 
     def _list(self, folder: bytes) -> list[os.DirEntry[bytes]]:
         """Return the sorted entries, none when the folder was entered before."""
@@ -180,10 +180,9 @@ class _Walk:
             elif entry.is_file() and _is_picture(entry.path):
                 status = entry.stat()
                 yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            yield Unreadable(entry.path, root, _reason(error))
+            if error.errno not in _LEADS_NOWHERE:
+                yield Unreadable(entry.path, root, _reason(error))
 
     def _met(self, target: bytes) -> bool:
         """Say whether this real file was yielded already, under its own name."""
