@@ -10,8 +10,9 @@ from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Modality, Pixels, Vectors
-from mmsearch.errors import ConfigError, InputError, SpaceMismatchError
+from mmsearch.errors import ConfigError, DecodeError, InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
+from mmsearch.retrieval.decode import Limits, read_bytes
 from mmsearch.retrieval.ingest import IngestOptions, IngestReport, Progress, ingest
 
 ZERO = IngestReport().as_dict()
@@ -263,12 +264,100 @@ def test_a_bad_file_is_a_failure_that_is_not_tried_again_until_it_changes(
     assert catalog.failures() == []
 
 
+def test_an_awkward_folder_is_indexed_as_far_as_it_can_be(
+    catalog: Catalog, encoder: FakeEncoder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "awkward"
+    draw(folder / "good.png")
+    data = (folder / "good.png").read_bytes()
+    for name, content in {
+        b"caf\xe9.png": data + b"1",
+        b"two\nlines.png": data + b"2",
+        b"y" * 251 + b".png": data + b"3",
+        b"cut.png": data[:40],
+        b"empty.png": b"",
+        b"diary.jpg": b"Dear diary",
+    }.items():
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:  # noqa: PTH123
+            file.write(content)
+    (folder / "loop").symlink_to(".")
+    (folder / "dangling.png").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.png")
+    report = ingest(catalog, encoder, [folder, folder / "pipe.png"])
+    assert report.as_dict() == counts(new=4, encoded=4, failed=3)
+    assert [f.reason for f in report.failures] == [f.reason for f in catalog.failures()]
+    assert ingest(catalog, encoder, [folder]).as_dict() == counts(unchanged=4, failed=3)
+    assert encoder.images_seen == 4
+
+
+def test_a_fifo_that_is_named_is_a_failure(
+    catalog: Catalog, encoder: FakeEncoder, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for _ in range(2):
+        report = ingest(catalog, encoder, [tmp_path / "pipe.png"])
+        assert report.as_dict() == counts(failed=1)
+        assert report.failures[0].reason == "not a file or folder but a FIFO"
+    assert catalog.roots() == []
+
+
+def test_items_below_a_folder_that_cannot_be_entered_stay(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(catalog, encoder, [photos])
+    list_folder = os.scandir
+
+    def forbidding(path: bytes) -> "os._ScandirIterator[bytes]":
+        if path.endswith(b"/sub"):
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", forbidding)
+        report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(unchanged=2, failed=1)
+    assert [f.path for f in catalog.failures()] == [os.fsencode(photos / "sub")]
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3)
+    assert catalog.failures() == []
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_no_failure(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(path: bytes, limits: object) -> bytes:
+        if path.endswith(b"red.png"):
+            (photos / "red.png").unlink()
+        return read_bytes(path)
+
+    monkeypatch.setattr("mmsearch.retrieval.reading.read_bytes", vanished)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=2, encoded=2)
+    assert catalog.failures() == []
+
+
+def test_an_item_stays_while_its_changed_file_may_not_be_read(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(catalog, encoder, [photos])
+    later(draw(photos / "red.png", (255, 255, 0)))
+
+    def forbidden(path: bytes, limits: object) -> bytes:
+        raise DecodeError("permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmsearch.retrieval.reading.read_bytes", forbidden)
+        assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2, failed=1)
+    assert catalog.counts().images == 3
+    report = ingest(catalog, encoder, [photos])
+    assert report.as_dict() == counts(changed=1, unchanged=2, encoded=1)
+    assert catalog.failures() == []
+
+
 def test_a_failure_is_tried_again_when_asked(
     catalog: Catalog, encoder: FakeEncoder, photos: Path
 ) -> None:
     bad = photos / "large.png"
     draw(bad, (255, 255, 0), (40, 40))
-    limits = IngestOptions().limits.__class__(pixels=1000)
+    limits = Limits(pixels=1000)
     first = ingest(catalog, encoder, [photos], IngestOptions(limits=limits))
     assert first.as_dict() == counts(new=3, encoded=3, failed=1)
     assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
