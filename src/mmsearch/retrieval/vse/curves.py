@@ -75,15 +75,8 @@ def _draw_rsum(
     axes.plot(epochs, values, color=COLOURS[0], **_style(epochs))
     if values:
         best = max(range(len(values)), key=values.__getitem__)
+        axes.set_title(f"rsum: best {values[best]:.1f} of 600, epoch {epochs[best]}")
         axes.plot(epochs[best], values[best], "o", color=COLOURS[1], markersize=9, fillstyle="none")
-        axes.annotate(
-            f"best {values[best]:.1f}, epoch {epochs[best]}",
-            (epochs[best], values[best]),
-            xytext=(-8, -16),
-            textcoords="offset points",
-            ha="right",
-            color=COLOURS[1],
-        )
     if chance is not None:
         axes.axhline(chance.rsum, color=GREY, linestyle=":", label="chance")
         axes.legend(loc="lower right")
@@ -101,12 +94,22 @@ def _draw_recall(
     axes.set_ylabel("percent")
     for (key, label), colour in zip(RECALLS.items(), COLOURS, strict=True):
         values = [record[direction][key] for record in records]
-        last = f" {values[-1]:.1f}" if values else ""
-        axes.plot(epochs, values, color=colour, label=label + last, **_style(epochs))
+        axes.plot(epochs, values, color=colour, **_style(epochs))
+        if values:
+            axes.annotate(
+                f"{label}\n{values[-1]:.1f}",
+                (epochs[-1], values[-1]),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+            )
         if chance is not None:
             expected = getattr(getattr(chance, direction), key)
             axes.axhline(expected, color=colour, linestyle=":", linewidth=1)
-    axes.legend(loc="lower right", reverse=True)
+    if chance is not None:
+        axes.plot([], [], color=GREY, linestyle=":", label="chance")
+        axes.legend(loc="upper left")
 
 
 def _style(epochs: Sequence[int]) -> dict[str, Any]:
