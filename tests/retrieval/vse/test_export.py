@@ -1,5 +1,6 @@
 """Towers of torch as model folders."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import InputError, ModelError
+from mmsearch.retrieval.decode import read_image
 from mmsearch.retrieval.encoder import OnnxEncoder
 from mmsearch.retrieval.folder import read_model_folder, verify
 from mmsearch.retrieval.vse import export as export_module
@@ -222,3 +224,27 @@ def test_an_operation_without_onnx_is_a_one_line_error(tmp_path: Path) -> None:
 def test_without_samples_nothing_is_exported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="samples"):
         export_model(towers(config()), SPEC, Samples([], SENTENCES), tmp_path / "model")
+
+
+@pytest.mark.shared_data
+def test_real_photos_and_captions_agree(tmp_path: Path, shared_data: Path) -> None:
+    with (shared_data / "flickr8k" / "captions_dev.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:200:5]
+    photos = [read_image(shared_data / "flickr8k" / "images" / row["image"]) for row in rows]
+    captions = [row["caption"] for row in rows]
+    settings = config(text_encoder=TextKind.BIGRU)
+    backbone = load_backbone(
+        "timm:mobilenetv2_100", shared_data / "backbones" / "mobilenetv2_imagenet.safetensors"
+    )
+    tokenizer = learn_tokenizer(captions, settings)
+    real = Towers(
+        image=ImageTower(backbone, ImageHead(backbone.dim, settings)),
+        text=TextTower(tokenizer.get_vocab_size(), settings),
+        tokenizer=tokenizer,
+        preprocessing=backbone.preprocessing,
+    )
+    spec = ExportSpec(name="real", length=32)
+    found = export_model(real, spec, Samples(photos, captions), tmp_path / "model").agreement
+    assert found.image is not None
+    assert min(found.image.centred_cosine, found.text.centred_cosine) > 0.9999
+    assert found.inversion <= 1e-5
