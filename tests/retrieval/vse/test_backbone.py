@@ -189,6 +189,22 @@ def test_a_saved_backbone_is_loaded_as_it_was(tmp_path: Path) -> None:
     assert weights_digest(loaded) == weights_digest(saved)
 
 
+def test_a_saved_width_that_makes_no_sense_is_an_error(tmp_path: Path) -> None:
+    backbone = load_backbone("cnn", size=32, width=4)
+    backbone.arguments["width"] = "wide"
+    save_backbone(backbone, tmp_path / "cnn.safetensors")
+    with pytest.raises(ModelError, match="no usable width: 'wide'"):
+        load_backbone("cnn", tmp_path / "cnn.safetensors")
+
+
+def test_a_size_that_the_network_does_not_take_is_an_error(tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    metadata = {**METADATA, "architecture": "vit_tiny_patch16_224"}
+    save_file(network.state_dict(), tmp_path / "vit.safetensors", metadata)
+    with pytest.raises(ModelError, match="does not take pictures of 64 x 48"):
+        load_backbone("timm:vit_tiny_patch16_224", tmp_path / "vit.safetensors")
+
+
 def test_frozen_batch_norm_statistics_survive_training() -> None:
     module = nn.Sequential(load_backbone("cnn", size=16, width=4))
     module.train()

@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         self.preprocessing = preprocessing
         self.arguments = dict(arguments)
         self.statistics_frozen = False
-        self.dim = _feature_width(network, preprocessing)
+        self.dim = _feature_width(network, name, preprocessing)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map (b, 3, h, w) float, normalised by mean and std, to (b, dim) float32."""
@@ -128,11 +128,19 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _feature_width(network: nn.Module, preprocessing: Preprocessing) -> int:
+def _feature_width(network: nn.Module, name: str, preprocessing: Preprocessing) -> int:
     was_training = network.training
     network.eval()
-    with torch.inference_mode():
-        features = network(torch.zeros(1, 3, *preprocessing.size))
+    try:
+        with torch.inference_mode():
+            features = network(torch.zeros(1, 3, *preprocessing.size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        height, width = preprocessing.size
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"{name} does not take pictures of {height} x {width} ({reason}); "
+            "use a size or weights that it was made for"
+        ) from error
     network.train(was_training)
     return int(features.flatten(1).shape[1])
 
@@ -145,7 +153,7 @@ def _load_cnn(weights: Path | None, size: int, width: int) -> Backbone:
     else:
         file = read_weights(weights)
         check_architecture(file, CNN)
-        width = int(file.arguments.get("width", width))
+        width = _saved_width(file, width)
         preprocessing = with_metadata(preprocessing, file)
         network = SmallCNN(width)
         load_tensors(network, file, heads=())
@@ -155,6 +163,13 @@ def _load_cnn(weights: Path | None, size: int, width: int) -> Backbone:
         preprocessing=preprocessing,
         arguments={"width": width},
     ).eval()
+
+
+def _saved_width(file: WeightsFile, default: int) -> int:
+    width = file.arguments.get("width", default)
+    if not isinstance(width, int) or width < 1:
+        raise ModelError(f"timm_args in the metadata of {file.path} has no usable width: {width!r}")
+    return width
 
 
 def _load_timm(name: str, weights: Path | None) -> Backbone:
@@ -236,10 +251,15 @@ def _timm_preprocessing(network: nn.Module) -> Preprocessing:
     resolve: Callable[..., dict[str, Any]] = timm_config.resolve_data_config
     config = resolve({}, model=network)
     _, height, width = config["input_size"]
+    known = set(Interpolation)
     return Preprocessing(
         size=(height, width),
         resize=Resize.SQUASH if config["crop_mode"] == "squash" else Resize.CROP,
-        interpolation=Interpolation(config["interpolation"]),
+        interpolation=(
+            Interpolation(config["interpolation"])
+            if config["interpolation"] in known
+            else Interpolation.BILINEAR  # `random`, of networks trained with several
+        ),
         mean=config["mean"],
         std=config["std"],
     )
