@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -363,6 +364,18 @@ def test_a_failure_is_tried_again_when_asked(
     assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
     again = ingest(catalog, encoder, [photos], IngestOptions(retry_failed=True))
     assert again.as_dict() == counts(new=1, unchanged=3, encoded=1)
+
+
+def test_a_failure_for_want_of_a_plugin_is_tried_again_once_it_is_installed(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    draw(photos / "raw.png", (255, 255, 0)).rename(photos / "raw.nef")
+    assert ingest(catalog, encoder, [photos]).failed == 1
+    assert "mmsearch[formats]" in catalog.failures()[0].reason
+    monkeypatch.setattr("mmsearch.retrieval.ingest.plugin_arrived", lambda reason: True)
+    monkeypatch.setattr("mmsearch.retrieval.decode.embedded_picture", lambda data, suffix: data)
+    assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=1, unchanged=3, encoded=1)
 
 
 def test_the_failure_of_a_deleted_file_is_forgotten(

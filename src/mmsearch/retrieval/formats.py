@@ -76,9 +76,10 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def extra_installed() -> bool:
-    """Say whether both plugins of the formats extra can be found."""
-    return all(importlib.util.find_spec(name) for name in ("pillow_heif", "rawpy"))
+def plugin_arrived(reason: str) -> bool:
+    """Say whether a failure was for want of a plugin that is installed by now."""
+    plugin = "rawpy" if reason.startswith("RAW") else "pillow_heif"
+    return reason.endswith(NEEDS_EXTRA) and importlib.util.find_spec(plugin) is not None
 
 
 def looks_like_picture(prefix: bytes) -> bool:

@@ -18,6 +18,7 @@ from mmsearch.core import Encoder
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
 from mmsearch.retrieval.decode import AnyPath
+from mmsearch.retrieval.formats import plugin_arrived
 from mmsearch.retrieval.ingest_texts import add_sentences, check_space, encode_old_sentences
 from mmsearch.retrieval.plan import (
     Contents,
@@ -109,7 +110,12 @@ class _Run:
     def pictures(self) -> None:
         """Do everything; counts grow with what is committed."""
         failures = {f.path: f for f in self._catalog.failures() if self._in_scope(f.path)}
-        difference = self._survey({} if self._options.retry_failed else failures)
+        final = {
+            path: failure
+            for path, failure in failures.items()
+            if not (self._options.retry_failed or plugin_arrived(failure.reason))
+        }
+        difference = self._survey(final)
         plan = resolve(difference, self._read_contents(difference))
         self._record(plan, failures)
         self._copy(plan.copies)
