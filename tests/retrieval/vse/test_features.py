@@ -1,6 +1,7 @@
 """Features and pixels of pictures, each computed once."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmsearch.errors import InputError
 from mmsearch.retrieval.decode import decode, decode_bytes
 from mmsearch.retrieval.encoder import normalise
 from mmsearch.retrieval.vse import features as features_module
@@ -237,3 +239,25 @@ def test_pictures_of_the_same_content_are_stored_once(paths: list[Path], tmp_pat
     connection = sqlite3.connect(index)
     assert connection.execute("SELECT count(*) FROM files").fetchone() == (2,)
     connection.close()
+
+
+def test_two_runs_may_fill_one_cache_at_the_same_time(
+    backbone: Backbone, paths: list[Path], tmp_path: Path
+) -> None:
+    preprocessing = backbone.preprocessing
+    with ThreadPoolExecutor(2) as pool:
+        orders = (paths, paths[::-1])
+        runs = [
+            pool.submit(load_pixels, order, preprocessing, tmp_path / "cache") for order in orders
+        ]
+        found = [run.result().array for run in runs]
+    assert np.array_equal(found[0], found[1][::-1])
+    assert len(load_pixels(paths, preprocessing, tmp_path / "cache").store) == COUNT
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_that_names_it(
+    paths: list[Path], backbone: Backbone, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write the cache .*file"):
+        extract_features(backbone, paths, tmp_path / "file")
