@@ -153,18 +153,26 @@ def read_model_folder(path: Path) -> ModelFolder:
     return folder
 
 
-def verify(folder: ModelFolder, *, small_only: bool = False) -> None:
-    """Compare each file with its stamp: sizes, and checksums as well.
+def verify(folder: ModelFolder) -> None:
+    """Compare every file with its stamp, checksums included.
 
-    `small_only` leaves out the checksums of files above a megabyte, which cost time.
     Raises ModelError naming the first file that differs.
     """
-    for name, stamp in folder.files.items():
-        _check_size(folder, name)
-        if small_only and stamp.bytes > SMALL_FILE_BYTES:
-            continue
-        if _stamp(folder.path / name) != stamp:
-            raise ModelError(_differs(folder.path / name))
+    for name in folder.files:
+        verify_file(folder, name)
+
+
+def verify_file(folder: ModelFolder, name: str, *, below: int | None = None) -> None:
+    """Compare one file with its stamp; its checksum only when it has at most `below` bytes.
+
+    Raises ModelError when it differs.
+    """
+    _check_size(folder, name)
+    stamp = folder.files[name]
+    if below is not None and stamp.bytes > below:
+        return
+    if _stamp(folder.path / name) != stamp:
+        raise ModelError(_differs(folder.path / name))
 
 
 def _required_files(has_images: bool) -> list[str]:

@@ -1,0 +1,105 @@
+"""Which models this machine has, and which one a spec means."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mmsearch.core import Encoder
+from mmsearch.errors import ModelError
+from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder
+
+DEFAULT_MODEL: Final = "mini"
+MODEL_VARIABLE: Final = "MMSEARCH_MODEL"
+BUNDLED: Final = Path(__file__).parents[1] / "models"
+RUN_MODEL: Final = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A model that has a name on this machine. `bundled`: it came with mmsearch."""
+
+    name: str
+    path: Path
+    bundled: bool
+
+
+def resolve_model(spec: str | Path | None = None) -> Path:
+    """Return the model folder that `spec` means.
+
+    None is $MMSEARCH_MODEL, else `mini`. A string is the name of an installed model, a model
+    folder, or a training run (its `model` folder); a Path is one of the latter two.
+    Raises ModelError, listing the models there are, when it is none of these.
+    """
+    wanted = spec or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+    if isinstance(wanted, str):
+        for model in installed_models():
+            if model.name == wanted:
+                return model.path
+    folder = Path(wanted).expanduser()
+    for candidate in (folder, folder / RUN_MODEL):
+        if (candidate / MODEL_FILE).is_file():
+            return candidate
+    raise ModelError(_not_found(str(wanted), folder))
+
+
+def canonical_spec(spec: str | Path | None = None) -> str:
+    """Return a spec of the same model that holds in every working directory.
+
+    An installed model's name, else the absolute path of the model folder. Raises ModelError.
+    """
+    path = resolve_model(spec)
+    for model in installed_models():
+        if model.path == path:
+            return model.name
+    return str(path.resolve())
+
+
+def load_encoder(
+    spec: str | Path | None = None, *, threads: int | None = None, batch_size: int = 32
+) -> Encoder:
+    """Return the encoder of a model spec; its networks load when they are first used.
+
+    `threads` None uses every processor that this process may run on.
+    Raises ModelError when the spec names no model or its folder is damaged.
+    """
+    from mmsearch.retrieval.encoder import OnnxEncoder
+
+    folder = read_model_folder(resolve_model(spec))
+    return OnnxEncoder(folder, threads=threads, batch_size=batch_size)
+
+
+def installed_models() -> list[InstalledModel]:
+    """Return the models that have a name, bundled ones first."""
+    bundled = list(_models_in(BUNDLED, bundled=True))
+    names = {model.name for model in bundled}
+    added = [m for m in _models_in(models_directory(), bundled=False) if m.name not in names]
+    return bundled + added
+
+
+def models_directory() -> Path:
+    """Return where models that were added by name lie; it need not exist."""
+    from platformdirs import user_data_path
+
+    return user_data_path("mmsearch", appauthor=False) / "models"
+
+
+def _models_in(directory: Path, *, bundled: bool) -> Iterator[InstalledModel]:
+    for file in sorted(directory.glob(f"*/{MODEL_FILE}")):
+        yield InstalledModel(name=file.parent.name, path=file.parent, bundled=bundled)
+
+
+def _not_found(wanted: str, folder: Path) -> str:
+    names = [model.name for model in installed_models()]
+    known = f"models here: {', '.join(names)}" if names else "no model is installed"
+    choose = f"{known}; give --model NAME, a model folder or a training run"
+    if wanted == DEFAULT_MODEL:
+        return f"the bundled model {wanted!r} is not part of this installation; {choose}"
+    if wanted.startswith(("hf:", "open_clip:")):
+        return f"models of other projects cannot be used yet: {wanted!r}; {choose}"
+    if (folder / "config.json").is_file():
+        return f"the training run {folder} holds no exported model yet; let it finish, or {choose}"
+    if folder.exists():
+        return f"{folder} is neither a model folder nor a training run; {choose}"
+    return f"there is no model {wanted!r}; {choose}"
