@@ -1,1 +1,87 @@
-"""Train, index and search a joint space of pictures and sentences."""
+"""Train, index and search a joint space of pictures and sentences.
+
+>>> with mmsearch.open("my-library") as library:
+...     library.add("photos")
+...     hits = library.search("a dog on grass", k=5)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmsearch.core import (
+        Encoder,
+        Hit,
+        ImageTerm,
+        Item,
+        ItemTerm,
+        Modality,
+        Query,
+        Space,
+        TextTerm,
+    )
+    from mmsearch.errors import (
+        ConfigError,
+        DataError,
+        DecodeError,
+        InputError,
+        LibraryBusyError,
+        MissingExtraError,
+        MMSearchError,
+        ModelError,
+        SpaceMismatchError,
+        UnsoundLibraryError,
+    )
+    from mmsearch.retrieval.library import Library
+    from mmsearch.retrieval.library import open_library as open  # noqa: A004 - mmsearch.open
+    from mmsearch.retrieval.models import load_encoder
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DecodeError",
+    "Encoder",
+    "Hit",
+    "ImageTerm",
+    "InputError",
+    "Item",
+    "ItemTerm",
+    "Library",
+    "LibraryBusyError",
+    "MMSearchError",
+    "MissingExtraError",
+    "Modality",
+    "ModelError",
+    "Query",
+    "Space",
+    "SpaceMismatchError",
+    "TextTerm",
+    "UnsoundLibraryError",
+    "load_encoder",
+    "open",
+]
+
+_CORE = {
+    "Encoder", "Hit", "ImageTerm", "Item", "ItemTerm", "Modality", "Query", "Space", "TextTerm",
+}  # fmt: skip
+_FOUND_AS = {
+    "Library": ("mmsearch.retrieval.library", "Library"),
+    "load_encoder": ("mmsearch.retrieval.models", "load_encoder"),
+    "open": ("mmsearch.retrieval.library", "open_library"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import mmsearch` costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mmsearch' has no attribute {name!r}")
+    from importlib import import_module
+
+    home = "mmsearch.core" if name in _CORE else "mmsearch.errors"
+    module, attribute = _FOUND_AS.get(name, (home, name))
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

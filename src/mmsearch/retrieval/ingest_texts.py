@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,6 +64,33 @@ def add_sentences(
     return _update(catalog, encoder, root_id, sentences)
 
 
+def add_given_sentences(
+    catalog: Catalog,
+    encoder: Encoder,
+    texts: Sequence[str],
+    options: IngestOptions = _DEFAULT,
+) -> IngestReport:
+    """Index sentences that come from no file; those added so before stay.
+
+    They are kept in NFC, without white space around them; empty ones are passed over. Raises
+    InputError for one that is not valid Unicode, SpaceMismatchError as `ingest` does.
+    """
+    check_space(catalog, encoder, options, [])
+    catalog.set_space(encoder.space)
+    known = catalog.known_texts(None)
+    clean = [unicodedata.normalize("NFC", " ".join(text.split())) for text in texts]
+    wanted = {text_digest(text): text for text in clean if text}
+    done = {digest for digest in wanted if digest in known and known[digest].encoded}
+    report = IngestReport(unchanged=len(wanted.keys() & known.keys()))
+    wanting = {digest: text for digest, text in wanted.items() if digest not in done}
+    try:
+        _encode(catalog, encoder, None, wanting, report)
+    except KeyboardInterrupt:
+        report.interrupted = True
+    report.new = max(0, report.encoded - len(wanted.keys() & known.keys() - done))
+    return report
+
+
 def _update(catalog: Catalog, encoder: Encoder, root_id: int, sentences: Sentences) -> IngestReport:
     known = catalog.known_texts(root_id)
     wanted = {text_digest(text): text for text in sentences.texts}
@@ -115,5 +143,13 @@ def _encode(
 
 
 def text_digest(text: str) -> str:
-    """Return the hex SHA-256 of a sentence's UTF-8 bytes: its identity within a root."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the hex SHA-256 of a sentence's UTF-8 bytes: its identity within a root.
+
+    Raises InputError when it is not valid Unicode.
+    """
+    try:
+        return hashlib.sha256(text.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the sentence {text!r} is not valid Unicode ({error.reason}); leave it out"
+        ) from error

@@ -33,10 +33,10 @@ def resolve_model(spec: str | Path | None = None) -> Path:
     Raises ModelError, listing the models there are, when it is none of these.
     """
     wanted = spec or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    if isinstance(wanted, str):
-        for model in installed_models():
-            if model.name == wanted:
-                return model.path
+    if isinstance(wanted, str) and "/" not in wanted:
+        named = next((model for model in _installed() if model.name == wanted), None)
+        if named is not None:
+            return named.path
     folder = Path(wanted).expanduser()
     for candidate in (folder, folder / RUN_MODEL):
         if (candidate / MODEL_FILE).is_file():
@@ -72,10 +72,10 @@ def load_encoder(
 
 def installed_models() -> list[InstalledModel]:
     """Return the models that have a name, bundled ones first."""
-    bundled = list(_models_in(BUNDLED, bundled=True))
-    names = {model.name for model in bundled}
-    added = [m for m in _models_in(models_directory(), bundled=False) if m.name not in names]
-    return bundled + added
+    models: dict[str, InstalledModel] = {}
+    for model in _installed():
+        models.setdefault(model.name, model)
+    return list(models.values())
 
 
 def models_directory() -> Path:
@@ -83,6 +83,12 @@ def models_directory() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("mmsearch", appauthor=False) / "models"
+
+
+def _installed() -> Iterator[InstalledModel]:
+    """Yield bundled models, then those added; the user's folder is asked for only if needed."""
+    yield from _models_in(BUNDLED, bundled=True)
+    yield from _models_in(models_directory(), bundled=False)
 
 
 def _models_in(directory: Path, *, bundled: bool) -> Iterator[InstalledModel]:

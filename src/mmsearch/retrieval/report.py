@@ -87,3 +87,12 @@ class IngestReport:
         """Count and keep a file that cannot be read."""
         self.failed += 1
         self.failures.append(failure)
+
+    def merge(self, other: "IngestReport") -> None:
+        """Add what another run did."""
+        for name, count in other.as_dict().items():
+            setattr(self, name, getattr(self, name) + count)
+        self.failures += other.failures
+        self.problems += other.problems
+        self.offline_roots += other.offline_roots
+        self.interrupted = self.interrupted or other.interrupted

@@ -1,0 +1,307 @@
+"""The facade: a library of pictures and sentences that can be filled and asked.
+
+Reading never takes the write lock; what adds items takes it for as long as it works. A library
+belongs to the thread that opened it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+import numpy as np
+
+from mmsearch.core import (
+    Encoder,
+    Hit,
+    ImageTerm,
+    Item,
+    ItemTerm,
+    Matches,
+    Modality,
+    Pixels,
+    Query,
+    Space,
+    Term,
+    TextTerm,
+    Vectors,
+)
+from mmsearch.errors import InputError, ModelError, SpaceMismatchError
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import RootKind
+from mmsearch.index.store import IndexStore
+from mmsearch.retrieval.models import canonical_spec, load_encoder
+from mmsearch.retrieval.query import choose_target, combine, text_of_query
+
+if TYPE_CHECKING:
+    from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
+
+LIBRARY_VARIABLE: Final = "MMSEARCH_LIBRARY"
+
+Question: TypeAlias = "str | Path | Pixels | Query"
+"""A sentence, a picture's file, a picture's pixels (h, w, 3) uint8 RGB, or a whole query."""
+
+AnyPath: TypeAlias = str | bytes | os.PathLike[str]
+OnProgress: TypeAlias = "Callable[[Progress], None]"
+
+
+class Library:
+    """Pictures and sentences in one joint space; made by `mmsearch.open`.
+
+    `model` is the spec under which the encoder can be loaded again; it is remembered with the
+    library when items are added. A context manager.
+    """
+
+    def __init__(
+        self, catalog: Catalog, indexes: IndexStore, encoder: Encoder, *, model: str | None = None
+    ) -> None:
+        self.catalog = catalog
+        self.encoder = encoder
+        self._indexes = indexes
+        self._model = model
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the library's files; a second call does nothing."""
+        self.catalog.close()
+
+    @property
+    def directory(self) -> Path:
+        """Where the library lies."""
+        return self.catalog.directory
+
+    @property
+    def warnings(self) -> list[str]:
+        """What searching found to be in need of mending, one sentence each."""
+        return self._indexes.warnings
+
+    # Search
+
+    def search(
+        self, question: Question, *, k: int = 10, target: Modality | None = None
+    ) -> list[Hit]:
+        """Return the `k` items that are nearest to a question, best first, ties by id.
+
+        `target` None looks for sentences when the question is a picture and the library has
+        any, else for pictures. A `Query` brings its own `k` and `target`, where None means
+        both. Raises DecodeError for a file that is no picture, ConfigError for a `k` below 1,
+        SpaceMismatchError when the library was indexed with another model.
+        """
+        if not isinstance(question, Query):
+            terms = (self._term(question),)
+            counts = self.catalog.counts()
+            question = Query(terms, k, target or choose_target(terms, texts=counts.texts))
+        space = self._searched_space()
+        if space is None:
+            return []
+        weights = [term.weight for term in question.terms]
+        vector = combine(self._vectors(space, question.terms), weights)
+        ranked = self._ranked(space, vector, question)
+        items = self.catalog.items([number for number, _ in ranked])
+        there = [(score, items[number]) for number, score in ranked if number in items]
+        return [Hit(rank, score, item) for rank, (score, item) in enumerate(there, start=1)]
+
+    def similar(self, item: Item | int, *, k: int = 10) -> list[Hit]:
+        """Return the `k` items of the same kind that are nearest to an item, without itself.
+
+        Raises InputError when the library has no such item.
+        """
+        number = item if isinstance(item, int) else item.id
+        found = self.catalog.items([number]).get(number)
+        if found is None:
+            raise InputError(f"the library has no item {number}; `mmsearch query --json` shows ids")
+        return self.search(Query((ItemTerm(number),), k, found.modality))
+
+    def _term(self, question: str | Path | Pixels) -> Term:
+        if isinstance(question, str):
+            return TextTerm(text_of_query(question))
+        if isinstance(question, Path):
+            return self.image_term(question)
+        return ImageTerm(question)
+
+    def image_term(self, file: AnyPath, weight: float = 1.0) -> ImageTerm:
+        """Return a picture's file as a term of a query. Raises DecodeError."""
+        from mmsearch.retrieval.decode import decode
+
+        return ImageTerm(decode(file, self.encoder.preprocessing), weight)
+
+    def _searched_space(self) -> Space | None:
+        """Return the library's space, None while it has none; refuse another encoder's."""
+        current, space = self.catalog.space(), self.encoder.space
+        if current is None or self.catalog.counts().items == 0:
+            return None
+        if current.digest == space.digest:
+            return current
+        raise SpaceMismatchError(
+            f"the library {self.directory} was indexed with the model {current.name}, not with "
+            f"{space.name}; ask it with that model, or encode it anew: "
+            f"mmsearch index --reindex --model {self._model or space.name}"
+        )
+
+    def _vectors(self, space: Space, terms: Sequence[Term]) -> Vectors:
+        """Return one row a term, (n, dim), each kind of term encoded at once."""
+        rows = np.empty((len(terms), space.dim), dtype=np.float32)
+        texts = {n: term.text for n, term in enumerate(terms) if isinstance(term, TextTerm)}
+        images = {n: term.pixels for n, term in enumerate(terms) if isinstance(term, ImageTerm)}
+        items = {n: term.id for n, term in enumerate(terms) if isinstance(term, ItemTerm)}
+        if texts:
+            rows[list(texts)] = self.encoder.encode_texts(list(texts.values()))
+        if images:
+            rows[list(images)] = self.encoder.encode_images(list(images.values()))
+        if items:
+            rows[list(items)] = self.catalog.vectors(space, list(items.values()))
+        return rows
+
+    def _ranked(self, space: Space, vector: Vectors, query: Query) -> list[tuple[int, float]]:
+        """Return (id, score) of the k best, without the items that the query is made of."""
+        asked = {term.id for term in query.terms if isinstance(term, ItemTerm)}
+        k = min(query.k + len(asked), max(1, self.catalog.counts().items))
+        found: list[tuple[int, float]] = []
+        for modality in [query.target] if query.target else Modality:
+            (matches,) = self._indexes.search(space, modality, vector, k)
+            found += _pairs(matches)
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+        return [pair for pair in found if pair[0] not in asked][: query.k]
+
+    # Fill
+
+    def add(
+        self,
+        paths: AnyPath | Iterable[AnyPath],
+        options: "IngestOptions | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> "IngestReport":
+        """Index the pictures under some files and folders: what is new or changed.
+
+        A file that cannot be read is a row of the report, not an error. `on_progress` is
+        called in this thread. Raises InputError for a path that does not exist,
+        SpaceMismatchError when the library holds another model's vectors (unless
+        `options.reindex`), LibraryBusyError when another process is writing.
+        """
+        from mmsearch.retrieval.ingest import ingest
+        from mmsearch.retrieval.report import IngestOptions
+
+        chosen = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
+        return self._write(
+            lambda catalog: ingest(
+                catalog, self.encoder, chosen, options or IngestOptions(), on_progress
+            )
+        )
+
+    def add_texts(
+        self, source: AnyPath | Iterable[str], options: "IngestOptions | None" = None
+    ) -> "IngestReport":
+        """Index sentences: those of a file (text, CSV or JSONL), or those of an iterable.
+
+        A file's sentences follow the file when it is added again; others stay. Raises
+        DataError when the file cannot be read, and what `add` raises.
+        """
+        from mmsearch.retrieval.ingest_texts import add_given_sentences, add_sentences
+        from mmsearch.retrieval.report import IngestOptions
+
+        chosen = options or IngestOptions()
+        if isinstance(source, str | bytes | os.PathLike):
+            file = Path(os.fsdecode(source))
+            return self._write(lambda catalog: add_sentences(catalog, self.encoder, file, chosen))
+        texts = list(source)
+        return self._write(
+            lambda catalog: add_given_sentences(catalog, self.encoder, texts, chosen)
+        )
+
+    def refresh(
+        self,
+        options: "IngestOptions | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> "IngestReport":
+        """Bring the library up to date with every folder and file that it was made from."""
+        from mmsearch.retrieval.report import IngestReport
+
+        report = IngestReport()
+        for root in self.catalog.roots():
+            if root.kind is RootKind.TEXTS and not report.interrupted:
+                report.merge(self.add_texts(root.path, options))
+        if not report.interrupted:
+            report.merge(self.add((), options, on_progress))
+        return report
+
+    def _write(self, work: "Callable[[Catalog], IngestReport]") -> "IngestReport":
+        """Do some work with the write lock, then bring the index files up to date."""
+        with Catalog.open(self.directory, write=True) as catalog:
+            _remember(catalog, self.encoder.space, self._model)
+            report = work(catalog)
+            indexes = IndexStore(catalog, self.directory)
+            if catalog.space() is not None:
+                indexes.refresh(self.encoder.space)
+        self._indexes.warnings.extend(indexes.warnings)
+        return report
+
+
+def open_library(
+    path: AnyPath, *, model: str | Path | None = None, create: bool = True, batch_size: int = 32
+) -> Library:
+    """Open the library in a directory; an absent one is made, unless `create` is False.
+
+    `model` is a model spec: a name, a model folder or a training run. None is the model that
+    the library was indexed with; for a new one $MMSEARCH_MODEL, else `mini`. Raises InputError
+    when there is no library, ModelError when the model cannot be used, UnsoundLibraryError
+    when the library is damaged.
+    """
+    directory = Path(os.fsdecode(path))
+    if Catalog.exists(directory) or not create:
+        catalog = Catalog.open(directory)
+    else:
+        load_encoder(model)  # a model that cannot be used must leave no library behind
+        Catalog.open(directory, write=True).close()
+        catalog = Catalog.open(directory)
+    try:
+        spec = canonical_spec(model) if model is not None else remembered_model(catalog)
+        encoder = load_encoder(spec, batch_size=batch_size)
+    except ModelError as error:
+        catalog.close()
+        raise _with_hint(error, given=model is not None) from error
+    except BaseException:
+        catalog.close()
+        raise
+    return Library(catalog, IndexStore(catalog, directory), encoder, model=spec)
+
+
+def default_directory() -> Path:
+    """Return where the library lies when nobody says: $MMSEARCH_LIBRARY, else the user's data."""
+    override = os.environ.get(LIBRARY_VARIABLE)
+    if override:
+        return Path(override)
+    from platformdirs import user_data_path
+
+    return user_data_path("mmsearch", appauthor=False) / "library"
+
+
+def remembered_model(catalog: Catalog) -> str:
+    """Return the spec of the library's model; of the default one while it has none."""
+    space = catalog.space()
+    remembered = None if space is None else catalog.setting(_setting(space))
+    return remembered or (space.name if space is not None else canonical_spec())
+
+
+def _remember(catalog: Catalog, space: Space, model: str | None) -> None:
+    """Keep the spec with its space, so that it holds as soon as that space is the library's."""
+    if model is not None and catalog.setting(_setting(space)) != model:
+        catalog.set_setting(_setting(space), model)
+
+
+def _setting(space: Space) -> str:
+    return f"model:{space.digest}"
+
+
+def _pairs(matches: Matches) -> list[tuple[int, float]]:
+    return list(zip(matches.ids.tolist(), matches.scores.tolist(), strict=True))
+
+
+def _with_hint(error: ModelError, *, given: bool) -> ModelError:
+    if given:
+        return error
+    return ModelError(f"{error} (the library was indexed with this model)")
