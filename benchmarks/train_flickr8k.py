@@ -18,8 +18,8 @@ import torch
 from mmsearch.retrieval.vse.backbone import load_backbone
 from mmsearch.retrieval.vse.config import TrainConfig, preset, with_settings
 from mmsearch.retrieval.vse.model import build_model
-from mmsearch.retrieval.vse.prepare import load_inputs, read_splits
-from mmsearch.retrieval.vse.threads import available_cores
+from mmsearch.retrieval.vse.prepare import InputLoader, read_splits
+from mmsearch.retrieval.vse.threads import available_cores, keep_freed_memory
 from mmsearch.retrieval.vse.trainer import Trainer
 from mmsearch.retrieval.vse.vocabulary import learn_tokenizer
 
@@ -54,14 +54,14 @@ class Lines:
 
 def run(config: TrainConfig, data: Path, cache: Path, file: Path) -> None:
     """Train once."""
+    keep_freed_memory()
     torch.set_num_threads(config.threads or available_cores())
     torch.manual_seed(config.seed)
     captions = read_splits(data, config, layout=None, images=None)
     tokenizer = learn_tokenizer([c for image in captions.train for c in image.captions], config)
     backbone = load_backbone(config.image_encoder, Path(config.backbone_weights))
-    inputs = load_inputs(
-        captions, tokenizer, backbone, config, cache=cache, on_progress=lambda *_: None
-    )
+    loader = InputLoader(backbone, config, cache, lambda *_: None)
+    inputs = loader.load(captions, tokenizer)
     model = build_model(
         config,
         features=backbone.dim,

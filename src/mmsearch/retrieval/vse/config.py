@@ -136,6 +136,7 @@ class TrainConfig:
     batch_size: int = _setting(128, "Image-caption pairs a step.", 2)
     captions_per_image: int = _setting(1, "Captions of an image that share a batch.", 1)
     optimizer: Optimizer = _setting(Optimizer.ADAMW, "Update rule.")
+    adam_eps: float = _setting(1e-8, "Epsilon of Adam's denominator.", 0, 1)
     lr: float = _setting(1e-3, "Learning rate of the heads.", 1e-9, 100)
     weight_decay: float = _setting(0.01, "Decay of weight matrices.", 0, 10)
     schedule: Schedule = _setting(Schedule.COSINE, "Learning rate over the run.")
@@ -172,8 +173,9 @@ _HINTS = get_type_hints(TrainConfig)
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    # Faghri et al., BMVC 2018. The reference clips the gradient of the loss summed over 128 pairs
-    # at norm 2; the loss here is a mean over pairs, hence 2 / 128.
+    # Faghri et al., BMVC 2018. The reference sums the loss over 128 pairs, here it is a mean:
+    # clipping at norm 2 and Adam's epsilon are divided by 128 for the same steps. (With the usual
+    # epsilon the vanishing gradients of the first epochs keep the space collapsed for longer.)
     "vsepp": {
         "feature_norm": FeatureNorm.L2,
         "feature_dropout": 0.0,
@@ -193,6 +195,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "schedule": Schedule.STEP,
         "warmup_steps": 0,
         "grad_clip": 2 / 128,
+        "adam_eps": 1e-8 / 128,
     },
 }
 PRESETS = {**PRESETS, "vse0": {**PRESETS["vsepp"], "mining": Mining.ALL}}

@@ -66,7 +66,7 @@ def contrastive_loss(scores: Tensor, same: Tensor, *, temperature: float) -> Ten
 
 
 def gap(scores: Tensor, same: Tensor) -> Tensor:
-    """Return mean(positive) - mean(hardest negative), over rows and columns; inf without negatives."""
+    """Return mean(positive) - mean(hardest negative) of rows and columns; inf without any."""
     negatives = scores.masked_fill(same, NEVER)
     hardest = torch.cat([negatives.amax(0), negatives.amax(1)])
     seen = hardest > NEVER

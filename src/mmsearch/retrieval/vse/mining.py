@@ -30,7 +30,7 @@ class MiningState:
 class MiningSchedule:
     """Chooses the mining of each step from the batches seen so far.
 
-    `auto` starts semi-hard and turns to the hardest once the smoothed gap, mean(positive) −
+    `auto` starts semi-hard and turns to the hardest once the smoothed gap, mean(positive) -
     mean(hardest negative), exceeds `threshold`. `hardest` that sits on the plateau for `patience`
     steps falls back to semi-hard, warns, and returns to the hardest when the gap clears.
     """

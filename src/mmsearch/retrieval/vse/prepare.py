@@ -1,7 +1,7 @@
 """From caption data to tensors: splits, vocabulary, features or pixels, each image once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from mmsearch.retrieval.vse.batches import (
     owners,
 )
 from mmsearch.retrieval.vse.config import TrainConfig
-from mmsearch.retrieval.vse.features import extract_features, load_pixels
+from mmsearch.retrieval.vse.features import Features, extract_features, load_pixels
 from mmsearch.retrieval.vse.vocabulary import encode_captions
 
 OnProgress = Callable[[str, int, int], None]
@@ -51,6 +51,7 @@ class Inputs:
     train_images: tuple[CaptionedImage, ...]
     dev_images: tuple[CaptionedImage, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def read_splits(
@@ -79,39 +80,44 @@ def _split(found: CaptionData, name: str, data: Path) -> tuple[CaptionedImage, .
     return images
 
 
-def load_inputs(
-    captions: Captions,
-    tokenizer: Tokenizer,
-    backbone: Backbone,
-    config: TrainConfig,
-    *,
-    cache: Path,
-    on_progress: OnProgress,
-) -> Inputs:
-    """Encode captions and read images: features of a frozen backbone, pixels of a trained one.
-
-    A picture that cannot be read leaves its split with its captions, and is a problem of the
-    result. Raises DataError when a split has nothing left.
-    """
-    loader = _Loader(backbone, config, cache, on_progress)
-    train, train_images, bad_train = loader.load(captions.train, tokenizer, "train")
-    dev, dev_images, bad_dev = loader.load(captions.dev, tokenizer, "dev")
-    features = None
-    if isinstance(train.images, FeatureSource):
-        features = train.images.features
-    elif config.finetune and config.image_encoder != "cnn":
-        features = loader.features(train_images, "train").features
-    return Inputs(train, dev, features, train_images, dev_images, (*bad_train, *bad_dev))
-
-
 @dataclass(frozen=True, slots=True)
-class _Loader:
+class InputLoader:
+    """Reads what the towers read: features of a frozen backbone, pixels of a trained one.
+
+    `cache` keeps both between runs. `warnings` collects what the cache had to say.
+    """
+
     backbone: Backbone
     config: TrainConfig
     cache: Path
     on_progress: OnProgress
+    warnings: list[str] = field(default_factory=list)
 
-    def load(
+    def load(self, captions: Captions, tokenizer: Tokenizer) -> Inputs:
+        """Encode captions and read images.
+
+        A picture that cannot be read leaves its split with its captions, and is a problem of
+        the result. Raises DataError when a split has nothing left.
+        """
+        train, train_images, bad_train = self._split(captions.train, tokenizer, "train")
+        dev, dev_images, bad_dev = self._split(captions.dev, tokenizer, "dev")
+        features = None
+        if isinstance(train.images, FeatureSource):
+            features = train.images.features
+        elif self.config.finetune and self.config.image_encoder != "cnn":
+            paths = [image.path for image in train_images]
+            features = torch.from_numpy(self._features(paths, "train").array)
+        return Inputs(
+            train=train,
+            dev=dev,
+            train_features=features,
+            train_images=train_images,
+            dev_images=dev_images,
+            problems=(*bad_train, *bad_dev),
+            warnings=tuple(self.warnings),
+        )
+
+    def _split(
         self, images: Sequence[CaptionedImage], tokenizer: Tokenizer, split: str
     ) -> tuple[Split, tuple[CaptionedImage, ...], list[str]]:
         paths = [image.path for image in images]
@@ -128,9 +134,7 @@ class _Loader:
 
     def _source(self, paths: list[Path], split: str) -> tuple[ImageSource, dict[Path, str]]:
         if not self.config.end_to_end:
-            found = extract_features(
-                self.backbone, paths, self.cache, on_progress=self._progress(split, "features")
-            )
+            found = self._features(paths, split)
             return FeatureSource(torch.from_numpy(found.array)), dict(found.failed)
         pixels = load_pixels(
             paths,
@@ -138,19 +142,18 @@ class _Loader:
             self.cache,
             on_progress=self._progress(split, "pixels"),
         )
+        self.warnings.extend(pixels.warnings)
         source = PixelSource(
             pixels.array, self.backbone.preprocessing, self.config.augment, self.config.flip
         )
         return source, dict(pixels.failed)
 
-    def features(self, images: Sequence[CaptionedImage], split: str) -> FeatureSource:
+    def _features(self, paths: list[Path], split: str) -> Features:
         found = extract_features(
-            self.backbone,
-            [image.path for image in images],
-            self.cache,
-            on_progress=self._progress(split, "features"),
+            self.backbone, paths, self.cache, on_progress=self._progress(split, "features")
         )
-        return FeatureSource(torch.from_numpy(found.array))
+        self.warnings.extend(found.warnings)
+        return found
 
     def _progress(self, split: str, what: str) -> Callable[[int, int], None]:
         return lambda done, total: self.on_progress(f"{split} {what}", done, total)

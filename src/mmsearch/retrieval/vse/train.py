@@ -15,14 +15,19 @@ from tokenizers import Tokenizer
 
 from mmsearch.errors import ConfigError, DataError, InputError
 from mmsearch.retrieval.captions import DataFormat
-from mmsearch.retrieval.vse import finish
 from mmsearch.retrieval.vse.backbone import Backbone, freeze_batch_norm, load_backbone
-from mmsearch.retrieval.vse.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from mmsearch.retrieval.vse.checkpoint import (
+    has_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from mmsearch.retrieval.vse.config import TrainConfig, with_settings
+from mmsearch.retrieval.vse.finish import Finished, finish
 from mmsearch.retrieval.vse.model import JointModel, build_model
-from mmsearch.retrieval.vse.prepare import Captions, Inputs, load_inputs, read_splits
+from mmsearch.retrieval.vse.prepare import Captions, InputLoader, Inputs, read_splits
 from mmsearch.retrieval.vse.report import RunLog, append_metrics, read_metrics, versions
-from mmsearch.retrieval.vse.threads import available_cores
+from mmsearch.retrieval.vse.threads import available_cores, keep_freed_memory
 from mmsearch.retrieval.vse.trainer import Observer, Trainer
 from mmsearch.retrieval.vse.vocabulary import learn_tokenizer
 
@@ -107,6 +112,7 @@ def resume(run: Path, observer: RunObserver) -> TrainResult:
 
 def _run(job: TrainJob, observer: RunObserver, *, resume: bool) -> TrainResult:
     threads = job.config.threads or available_cores()
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -123,28 +129,32 @@ def _prepare_and_train(job: TrainJob, observer: RunObserver, *, resume: bool) ->
     backbone = _backbone(job.config)
     _write_config(job, captions, check=resume)
     tokenizer.save(str(job.output / "tokenizer.json"))
-    inputs = load_inputs(
-        captions,
-        tokenizer,
-        backbone,
-        job.config,
-        cache=job.cache,
-        on_progress=observer.on_progress,
-    )
+    loader = InputLoader(backbone, job.config, job.cache, observer.on_progress)
+    inputs = loader.load(captions, tokenizer)
     for problem in (*captions.problems, *inputs.problems):
         observer.on_message(f"left out: {problem}")
-    for warning in captions.warnings:
+    for warning in (*captions.warnings, *inputs.warnings):
         observer.on_message(f"warning: {warning}")
     trainer = _trainer(job, inputs, tokenizer, backbone, observer)
-    if resume and (job.output / "last").exists():
+    if resume and has_checkpoint(job.output / "last"):
         weights, state = load_checkpoint(job.output / "last")
         trainer.model.load_state_dict(weights)
         trainer.load_state_dict(state)
     _loop(job, trainer, observer)
     trainer.model.load_state_dict(load_weights(job.output / "best"))
-    return finish.finish(
-        finish.Finished(job, trainer, inputs, backbone, tokenizer, len(captions.problems)), observer
+    observer.on_message("exporting the best epoch")
+    records = read_metrics(job.output / "metrics.jsonl")
+    done = Finished(
+        trainer=trainer,
+        backbone=backbone,
+        tokenizer=tokenizer,
+        train_images=inputs.train_images,
+        dev_images=inputs.dev_images,
+        data_name=job.data.name,
+        data_digest=_data_digest(captions),
     )
+    finish(job.output, done, records)
+    return TrainResult(job.output, job.output / "model", records[trainer.progress.best_epoch - 1])
 
 
 def _tokenizer(job: TrainJob, captions: Captions) -> Tokenizer:

@@ -290,5 +290,5 @@ def _optimizer(model: JointModel, config: TrainConfig) -> torch.optim.Optimizer:
         for (scale, decay), parameters in groups.items()
     ]
     if config.optimizer is Optimizer.ADAM:
-        return torch.optim.Adam(settings)
-    return torch.optim.AdamW(settings)
+        return torch.optim.Adam(settings, eps=config.adam_eps)
+    return torch.optim.AdamW(settings, eps=config.adam_eps)
