@@ -1,0 +1,170 @@
+"""`mmsearch index`: bring a library up to date with the disk."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmsearch.commands.options import JsonOption, LibraryOption, ModelOption, library_directory
+from mmsearch.commands.results import one_line
+from mmsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from mmsearch.retrieval.library import Library, OnProgress
+    from mmsearch.retrieval.report import IngestOptions, IngestReport
+
+_SHOWN = 10
+_INTERRUPTED = 130
+_BYTES = ("utf-8", "surrogateescape")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(name="index")(index)
+
+
+def index(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Folders and pictures; without any, everything indexed before is looked at again.",
+            show_default=False,
+        ),
+    ] = None,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--texts",
+            metavar="FILE",
+            help="Sentences to index: a line each, or CSV or JSONL with a column caption or text.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Leave out files and folders with such a name or path; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Look into names that begin with a dot.")
+    ] = False,
+    reindex: Annotated[
+        bool,
+        typer.Option(
+            "--reindex", help="Encode the whole library with --model when it has another's vectors."
+        ),
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry-failed", help="Try files that failed although unchanged.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Threads that read pictures. [default: one a core]",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", help="Items encoded at once.")
+    ] = 32,
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No progress and no summary; warnings stay.")
+    ] = False,
+) -> None:
+    """Index pictures and sentences: only what is new or changed is encoded.
+
+    A file that cannot be read is noted with its reason and does not stop the run. Files that
+    were moved keep their vectors; those of a folder that is not there now are kept as offline.
+    Ctrl-C keeps what was finished, and the same command goes on from there.
+    """
+    from mmsearch.commands.indexing_view import progress, summary
+    from mmsearch.retrieval.library import open_library
+    from mmsearch.retrieval.report import IngestOptions
+
+    options = IngestOptions(
+        exclude=tuple(exclude or ()),
+        hidden=hidden,
+        reindex=reindex,
+        retry_failed=retry,
+        workers=workers,
+        batch_size=batch_size,
+        model=model,
+    )
+    directory = library_directory(library)
+    _check_given(directory, paths or [], texts or [])
+    with open_library(directory, model=model, batch_size=batch_size) as opened:
+        if not (paths or texts or opened.catalog.roots()):
+            raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
+        with progress(sys.stderr, quiet=quiet or as_json) as on_progress:
+            report = _run(opened, paths or [], texts or [], options, on_progress)
+        _warn(opened, report)
+        if as_json:
+            typer.echo(json.dumps(report.as_dict(), indent=2))
+        elif not quiet:
+            for line in summary(report, opened.catalog.counts()):
+                typer.echo(line)
+    if report.interrupted:
+        typer.echo("mmsearch: the same command goes on from here", err=True)
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _check_given(directory: Path, paths: list[Path], texts: list[Path]) -> None:
+    """Refuse a path that was never there before a library is made for it."""
+    from mmsearch.index.catalog import Catalog
+
+    if Catalog.exists(directory):
+        return
+    if not paths and not texts:
+        raise InputError(f"there is no library at {directory}; say what to index: index PATH")
+    for path in [*paths, *texts]:
+        if not os.path.lexists(path):
+            raise InputError(f"{one_line(str(path))} does not exist")
+
+
+def _run(
+    library: "Library",
+    paths: list[Path],
+    texts: list[Path],
+    options: "IngestOptions",
+    on_progress: "OnProgress",
+) -> "IngestReport":
+    """Index the sentences first, which takes moments, then the pictures."""
+    from mmsearch.retrieval.report import IngestReport
+
+    if not paths and not texts:
+        return library.refresh(options, on_progress)
+    report = IngestReport()
+    for file in texts:
+        if not report.interrupted:
+            report.merge(library.add_texts(file, options))
+    if (paths or options.reindex) and not report.interrupted:
+        report.merge(library.add(paths, options, on_progress))
+    return report
+
+
+def _warn(library: "Library", report: "IngestReport") -> None:
+    """Say what was left out, the first of each kind, and what should be mended."""
+    from mmsearch.commands.indexing_view import failure_line
+
+    lines = [failure_line(failure) for failure in report.failures[:_SHOWN]]
+    if len(report.failures) > _SHOWN:
+        lines.append(f"{len(report.failures) - _SHOWN} more; `mmsearch failures` lists all")
+    lines += [f"left out: {problem}" for problem in report.problems[:_SHOWN]]
+    if len(report.problems) > _SHOWN:
+        lines.append(f"left out: {len(report.problems) - _SHOWN} more lines")
+    lines += [f"{root} is not there; its items are kept" for root in report.offline_roots]
+    for line in [*lines, *library.warnings]:
+        typer.echo(f"mmsearch: warning: {one_line(line)}".encode(*_BYTES), err=True)

@@ -1,0 +1,85 @@
+"""What indexing looks like: progress on stderr, and a summary."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Final, TypeAlias
+
+from mmsearch.index.rows import Counts, Failure
+from mmsearch.retrieval.report import IngestReport, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+SPARSE_SECONDS: Final = 10.0
+
+
+@contextmanager
+def progress(stream: IO[str], *, quiet: bool) -> Iterator[OnProgress]:
+    """Show pictures done, their rate and the time left.
+
+    A bar where the stream is a terminal, elsewhere a line every ten seconds.
+    """
+    if quiet:
+        yield lambda _: None
+    elif stream.isatty():
+        with _bar(stream) as show:
+            yield show
+    else:
+        yield _sparse(stream)
+
+
+@contextmanager
+def _bar(stream: IO[str]) -> Iterator[OnProgress]:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeRemainingColumn(),
+    )
+    tasks: list[TaskID] = []
+    with rich.Progress(*columns, console=Console(file=stream), transient=True) as bars:
+
+        def show(now: Progress) -> None:
+            if not tasks:
+                tasks.append(bars.add_task("images", total=now.total, rate=""))
+            rate = f"{now.images_per_second:.0f}/s"
+            bars.update(tasks[0], completed=now.done, total=now.total, rate=rate)
+
+        yield show
+
+
+def _sparse(stream: IO[str]) -> OnProgress:
+    last = time.monotonic()
+
+    def show(now: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < SPARSE_SECONDS:
+            return
+        last = time.monotonic()
+        left = (now.total - now.done) / max(now.images_per_second, 1e-9)
+        stream.write(
+            f"{now.done:,} of {now.total:,} images, {now.images_per_second:.0f}/s, "
+            f"{left / 60:.0f} min left\n"
+        )
+        stream.flush()
+
+    return show
+
+
+def summary(report: IngestReport, counts: Counts) -> list[str]:
+    """Return what a run did, and what the library holds now."""
+    parts = [f"{count:,} {name}" for name, count in report.as_dict().items() if count]
+    held = f"{counts.images:,} images, {counts.texts:,} texts"
+    return [", ".join(parts) or "nothing to index", f"the library holds {held}"]
+
+
+def failure_line(failure: Failure) -> str:
+    """Return a file that could not be indexed, and why."""
+    return f"{os.fsdecode(failure.path)}: {failure.reason}"

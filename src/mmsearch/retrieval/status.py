@@ -1,0 +1,103 @@
+"""What is in a library, read without its model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmsearch.core import Modality, Space
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import Root
+from mmsearch.retrieval.library import remembered_model
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `status` shows. `made` False: there is no library yet, and all counts are zero.
+
+    `offline`: items whose root is not there. `waiting`: items without a vector in the current
+    space, because encoding them anew was interrupted. `bytes`: what the files of the library
+    take on the disk. `model`: the spec remembered with the space.
+    """
+
+    directory: Path
+    made: bool = False
+    images: int = 0
+    texts: int = 0
+    failed: int = 0
+    offline: int = 0
+    waiting: int = 0
+    revision: int = 0
+    bytes: int = 0
+    space: Space | None = None
+    model: str | None = None
+    roots: tuple[Root, ...] = ()
+
+    @property
+    def items(self) -> int:
+        """Pictures and sentences together."""
+        return self.images + self.texts
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what `status --json` prints."""
+        return {
+            "images": self.images,
+            "texts": self.texts,
+            "items": self.items,
+            "failed": self.failed,
+            "offline": self.offline,
+            "waiting": self.waiting,
+            "model": self.model,
+            "space": None
+            if self.space is None
+            else {
+                "name": self.space.name,
+                "dim": self.space.dim,
+                "digest": self.space.digest,
+            },
+            "revision": self.revision,
+            "bytes": self.bytes,
+            "library": str(self.directory),
+            "roots": [
+                {"path": root.path, "kind": root.kind.value, "offline": root.offline}
+                for root in self.roots
+            ],
+        }
+
+
+def read_status(directory: Path) -> Status:
+    """Return what is in the library; an absent or half-made one is empty.
+
+    Raises UnsoundLibraryError when it is damaged or was written by a newer version.
+    """
+    if not Catalog.exists(directory):
+        return Status(directory.absolute())
+    with Catalog.open(directory) as catalog, catalog.snapshot():
+        counts = catalog.counts()
+        space = catalog.space()
+        return Status(
+            directory.absolute(),
+            made=True,
+            images=counts.images,
+            texts=counts.texts,
+            failed=counts.failed,
+            offline=counts.offline,
+            waiting=0 if space is None else counts.items - _encoded(catalog, space),
+            revision=catalog.revision,
+            bytes=_size_on_disk(directory),
+            space=space,
+            model=None if space is None else remembered_model(catalog),
+            roots=tuple(catalog.roots()),
+        )
+
+
+def _encoded(catalog: Catalog, space: Space) -> int:
+    return sum(catalog.vector_table(space, modality).count() for modality in Modality)
+
+
+def _size_on_disk(directory: Path) -> int:
+    total = 0
+    for file in directory.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # an index file that a writer has just replaced
+            continue
+    return total
