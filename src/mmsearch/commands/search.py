@@ -15,7 +15,6 @@ from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
     from mmsearch.core import Hit, Modality, Query, Term
-    from mmsearch.retrieval.gallery import Section
     from mmsearch.retrieval.library import Library
 
 _STDIN = "-"
@@ -128,7 +127,7 @@ class _Answers:
         """Print the answers to the one question; return how many there are."""
         hits = self._ask(text)
         _write(single(hits, self._request.form))
-        self._write_gallery([self._section(text, hits)])
+        self._write_gallery([(text, hits)])
         return len(hits)
 
     def each_line(self) -> int:
@@ -136,16 +135,17 @@ class _Answers:
         form = self._request.form
         if form is Form.CSV:
             _write(csv_header(named=True))
-        count, sections = 0, []
+        count = 0
+        answers: list[tuple[str | None, list[Hit]]] = []
         for text in _lines():
             hits = self._ask(text)
             count += len(hits)
             _write(several(text, hits, form))
             if self._request.page is not None:
-                sections.append(self._section(text, hits))
+                answers.append((text, hits))
         if self.target is None:
             raise InputError("there was no question on standard input; give one a line")
-        self._write_gallery(sections)
+        self._write_gallery(answers)
         return count
 
     def _ask(self, text: str | None) -> "list[Hit]":
@@ -168,16 +168,14 @@ class _Answers:
                 target = self._choose(terms, texts=self._texts)
         return Query(terms, self._request.k, target)
 
-    def _section(self, text: str | None, hits: "list[Hit]") -> "Section":
-        from mmsearch.retrieval.gallery import Section
+    def _write_gallery(self, answers: "Sequence[tuple[str | None, list[Hit]]]") -> None:
+        if self._request.page is None:
+            return
+        from mmsearch.retrieval.gallery import Section, write_gallery
 
-        return Section(text, tuple(self._images), tuple(hits))
-
-    def _write_gallery(self, sections: "Sequence[Section]") -> None:
-        if self._request.page is not None:
-            from mmsearch.retrieval.gallery import write_gallery
-
-            write_gallery(self._request.page, sections)
+        images = tuple(self._images)
+        sections = [Section(text, images, tuple(hits)) for text, hits in answers]
+        write_gallery(self._request.page, sections)
 
 
 def _form(as_json: bool, as_csv: bool, paths: bool, null: bool) -> Form:
