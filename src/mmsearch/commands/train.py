@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from mmsearch.errors import ConfigError, InputError
+from mmsearch.errors import ConfigError, InputError, MissingExtraError
 from mmsearch.retrieval.captions.data import DataFormat
 from mmsearch.retrieval.vse.config import (
     PRESETS,
@@ -45,7 +45,7 @@ def train(
     ] = None,
     preset_name: Annotated[
         str | None,
-        typer.Option("--preset", help=f"Recipe: {', '.join(PRESETS)}. [default: default]"),
+        typer.Option("--preset", help=f"Recipe: {', '.join(PRESETS)} (default: default)."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue this run folder.", show_default=False)
@@ -114,8 +114,9 @@ def _resume(run: Path, *, as_json: bool) -> None:
 
 
 def _training() -> Any:
-    from mmsearch.errors import MissingExtraError
+    from mmsearch.retrieval.vse.threads import wait_passively
 
+    wait_passively()
     try:
         from mmsearch.retrieval.vse import train as training
     except ModuleNotFoundError as error:
@@ -202,7 +203,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _flag(one: Field[Any], kind: Any) -> inspect.Parameter:
     option = typer.Option(
-        help=f"{one.metadata['help']} [default: {_shown(one.default)}]",
+        help=f"{one.metadata['help']} (default {_shown(one.default)})",
         show_default=False,
         rich_help_panel=_PANEL if one.name not in _APART else None,
     )
