@@ -20,6 +20,7 @@ from mmsearch.retrieval.vse.config import PRESETS, TrainConfig, preset
 
 DOCS = Path(__file__).parent
 SETTINGS = re.compile("(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
+PLACEHOLDERS: dict[Any, str] = {int: "N", float: "X", Path: "PATH"}
 HEAD = """\
 # The commands
 
@@ -86,7 +87,7 @@ def _section(name: str, command: Any) -> str:
     parts = [f"## {name}", "", inspect.cleandoc(command.help or "").strip(), ""]
     parts += ["```", usage, "```", ""]
     rows = [_row(_placeholder(param), param, hints) for param in arguments]
-    rows += [_row(_flags(param), param, hints) for param in options]
+    rows += [_row(_flags(param, hints.get(param.name)), param, hints) for param in options]
     return "\n".join([*parts, *rows, *([""] if rows else [])])
 
 
@@ -96,13 +97,15 @@ def _placeholder(argument: Any) -> str:
     return f"{name}{many}" if argument.required else f"[{name}]{many}"
 
 
-def _flags(option: Any) -> str:
+def _flags(option: Any, hint: Any) -> str:
     named = ", ".join(option.opts)
     if option.secondary_opts:
         named += " / " + ", ".join(option.secondary_opts)
     if getattr(option, "is_flag", False):
         return named
-    return f"{named} {(option.metavar or option.name).upper().replace('_', '-')}"
+    kinds = {hint, *get_args(hint)}
+    value = next((PLACEHOLDERS[kind] for kind in kinds if kind in PLACEHOLDERS), option.name)
+    return f"{named} {(option.metavar or value).upper().replace('_', '-')}"
 
 
 def _row(label: str, param: Any, hints: dict[str, Any]) -> str:
