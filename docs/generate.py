@@ -21,6 +21,7 @@ from mmsearch.retrieval.vse.config import PRESETS, TrainConfig, preset
 DOCS = Path(__file__).parent
 SETTINGS = re.compile("(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 PLACEHOLDERS: dict[Any, str] = {int: "N", float: "X", Path: "PATH"}
+_EMPTY: tuple[Any, ...] = (None, "", (), [])
 HEAD = """\
 # The commands
 
@@ -115,7 +116,7 @@ def _row(label: str, param: Any, hints: dict[str, Any]) -> str:
         notes.append("one of " + ", ".join(f"`{choice.value}`" for choice in choices))
     if param.required:
         notes.append("required")
-    elif param.default not in (None, False, "", (), []) and not callable(param.default):
+    elif not (param.default in _EMPTY or param.default is False or callable(param.default)):
         notes.append(f"default `{_plain(param.default)}`")
     if getattr(param, "envvar", None):
         notes.append(f"else from `${param.envvar}`")
