@@ -35,10 +35,12 @@ ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr))
   margin: 0 0 2.5rem; padding: 0; list-style: none; }
 li { display: flex; flex-direction: column; overflow: hidden; background: var(--card);
   border: 1px solid var(--line); border-radius: 12px; }
-li > a, .absent { display: grid; place-items: center; aspect-ratio: 1; padding: 10px;
-  text-decoration: none; border-bottom: 1px solid var(--line); }
-li img { display: block; max-width: 100%; max-height: 100%; border-radius: 4px; }
-.absent { color: var(--soft); text-align: center; font-size: .87rem; }
+li > a, .absent { position: relative; display: block; aspect-ratio: 1;
+  border-bottom: 1px solid var(--line); }
+li img { position: absolute; inset: 10px; width: calc(100% - 20px); height: calc(100% - 20px);
+  object-fit: scale-down; }
+.absent { display: grid; place-items: center; padding: 10px; color: var(--soft);
+  text-align: center; font-size: .87rem; }
 li a:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
 blockquote { flex: 1; margin: 0; padding: 1rem; font-size: 1.02rem; overflow-wrap: anywhere; }
 .facts { padding: .6rem .75rem .7rem; font-size: .84rem; }

@@ -1,0 +1,109 @@
+"""What a model spec means."""
+
+from pathlib import Path
+
+import pytest
+from tests.retrieval.onnx_models import make_model
+
+from mmsearch.errors import ModelError
+from mmsearch.retrieval import models
+from mmsearch.retrieval.models import (
+    canonical_spec,
+    installed_models,
+    load_encoder,
+    resolve_model,
+)
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with the bundled model `mini` and the added model `photos`."""
+    make_model(tmp_path / "bundled" / "mini", name="mini")
+    make_model(tmp_path / "data" / "mmsearch" / "models" / "photos", name="photos")
+    monkeypatch.setattr(models, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(models, "models_directory", lambda: tmp_path / "data/mmsearch/models")
+    monkeypatch.delenv("MMSEARCH_MODEL", raising=False)
+    return tmp_path
+
+
+def test_nothing_asked_for_is_the_bundled_model(machine: Path) -> None:
+    assert resolve_model() == machine / "bundled" / "mini"
+
+
+def test_the_environment_names_the_default(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMSEARCH_MODEL", "photos")
+    assert resolve_model().name == "photos"
+    assert resolve_model("mini").name == "mini"
+
+
+def test_a_folder_is_a_model(machine: Path) -> None:
+    folder = machine / "mine"
+    make_model(folder)
+    assert resolve_model(folder) == folder
+    assert resolve_model(str(folder)) == folder
+
+
+def test_a_run_folder_means_its_exported_model(machine: Path) -> None:
+    make_model(machine / "run" / "model")
+    assert resolve_model(machine / "run") == machine / "run" / "model"
+
+
+def test_a_name_wins_over_a_folder_of_that_name(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(machine / "here" / "mini")
+    monkeypatch.chdir(machine / "here")
+    assert resolve_model("mini") == machine / "bundled" / "mini"
+    assert resolve_model("./mini") == Path("mini")
+
+
+def test_a_canonical_spec_holds_in_every_working_directory(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(machine / "mine")
+    monkeypatch.chdir(machine)
+    assert canonical_spec("mine") == str(machine / "mine")
+    assert canonical_spec() == "mini"
+    assert canonical_spec(machine / "bundled" / "mini") == "mini"
+
+
+def test_the_error_lists_what_there_is(machine: Path) -> None:
+    with pytest.raises(ModelError, match="no model 'maxi'; models here: mini, photos"):
+        resolve_model("maxi")
+
+
+def test_a_run_that_has_not_finished_says_so(machine: Path) -> None:
+    (machine / "run").mkdir()
+    (machine / "run" / "config.json").touch()
+    with pytest.raises(ModelError, match="no exported model yet"):
+        resolve_model(machine / "run")
+
+
+def test_a_folder_that_is_no_model_says_so(machine: Path) -> None:
+    with pytest.raises(ModelError, match="neither a model folder nor a training run"):
+        resolve_model(machine)
+
+
+@pytest.mark.parametrize("spec", ["hf:org/name", "open_clip:ViT-B-32/x"])
+def test_models_of_other_projects_are_refused_clearly(spec: str) -> None:
+    with pytest.raises(ModelError, match="cannot be used yet"):
+        resolve_model(spec)
+
+
+def test_without_the_bundled_model_the_error_says_what_to_give(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "BUNDLED", machine / "none")
+    with pytest.raises(ModelError, match=r"not part of this installation.*--model"):
+        resolve_model()
+
+
+def test_installed_models_have_each_name_once(machine: Path) -> None:
+    make_model(machine / "data" / "mmsearch" / "models" / "mini")
+    found = [(model.name, model.bundled) for model in installed_models()]
+    assert found == [("mini", True), ("photos", False)]
+
+
+def test_an_encoder_is_loaded_from_its_spec() -> None:
+    assert load_encoder("photos").encode_texts(["green"]).tolist() == [[0, 1, 0, 0]]
