@@ -5,6 +5,7 @@ belongs to the thread that opened it.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
@@ -140,7 +141,7 @@ class Library:
         raise SpaceMismatchError(
             f"the library {self.directory} was indexed with the model {current.name}, not with "
             f"{space.name}; ask it with that model, or encode it anew: "
-            f"mmsearch index --reindex --model {self._model or space.name}"
+            f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)}"
         )
 
     def _vectors(self, space: Space, terms: Sequence[Term]) -> Vectors:
