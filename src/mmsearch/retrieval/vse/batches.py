@@ -52,16 +52,27 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Backbone features (n, d) float32, computed beforehand."""
+    """Backbone features (n, d) float32, computed beforehand.
+
+    `views` (v, n, d) are features of random cuts of the same pictures: training draws one of
+    the 1 + v at random, from torch's global generator; validation takes the whole picture.
+    """
 
     features: Tensor
+    views: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def batch(self, rows: Ids, *, training: bool) -> Tensor:  # noqa: ARG002 -- Protocol
+    def batch(self, rows: Ids, *, training: bool) -> Tensor:
         """Return (len(rows), d)."""
-        return self.features[torch.from_numpy(rows)]
+        index = torch.from_numpy(rows)
+        whole = self.features[index]
+        if self.views is None or not training:
+            return whole
+        chosen = torch.randint(0, len(self.views) + 1, (len(rows),))
+        cuts = self.views[(chosen - 1).clamp(min=0), index]
+        return torch.where((chosen == 0).unsqueeze(1), whole, cuts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class FeatureNorm(StrEnum):
 
     L2 = "l2"
     STANDARDIZE = "standardize"
+    POWER = "power"
 
 
 class HeadKind(StrEnum):
@@ -103,10 +104,16 @@ class TrainConfig:
     finetune: bool = _setting(False, "Train the backbone too, batch-norm statistics frozen.")
     finetune_lr_scale: float = _setting(0.1, "Backbone's learning rate over the heads'.", 0, 10)
     augment: bool = _setting(False, "Cut and scale pictures at random (trained backbones).")
-    flip: bool = _setting(False, "Mirror pictures at random; wrong where captions say left.")
+    flip: bool = _setting(
+        False, "Mirror pictures (and every second view); wrong where captions say left."
+    )
     image_head: HeadKind = _setting(HeadKind.LINEAR, "Projection of the image features.")
     feature_norm: FeatureNorm = _setting(
-        FeatureNorm.STANDARDIZE, "What is done to features before the projection."
+        FeatureNorm.POWER,
+        "l2; standardize (by train statistics); power (square root, then standardize).",
+    )
+    feature_views: int = _setting(
+        3, "Random cuts of each training picture to take features of (frozen backbones).", 0, 100
     )
     feature_dropout: float = _setting(0.3, "Dropout of image features.", 0, 0.95)
     embed_dim: int = _setting(1024, "Width of the joint space.", 2, 65_536)
@@ -178,6 +185,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # epsilon the vanishing gradients of the first epochs keep the space collapsed for longer.)
     "vsepp": {
         "feature_norm": FeatureNorm.L2,
+        "feature_views": 0,
         "feature_dropout": 0.0,
         "text_pooling": Pooling.LAST,
         "text_skip": False,

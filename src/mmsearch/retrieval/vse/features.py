@@ -24,6 +24,7 @@ from mmsearch.retrieval.vse.backbone import Backbone, weights_digest
 from mmsearch.retrieval.vse.onnx_graph import Signature, run_graph, write_graph
 from mmsearch.retrieval.vse.row_cache import Entry, RowCache, Stamp
 from mmsearch.retrieval.vse.threads import available_cores
+from mmsearch.retrieval.vse.views import View, cut
 
 CACHE_FORMAT: Final = 1
 CHUNK: Final = 16
@@ -75,24 +76,34 @@ class Features(PictureRows):
         return np.array(self.store[self.rows], np.float32)
 
 
-def extract_features(
+def extract_features(  # noqa: PLR0913 - the last three are options
     backbone: Backbone,
     paths: Sequence[Path],
     cache: Path,
     *,
+    view: View | None = None,
     threads: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Features:
     """Return the backbone's feature of each picture, computing those not cached under `cache`.
 
-    The cache is keyed by weights, preprocessing and each picture's content. `threads` 0 is one a
+    `view` asks for a random cut of each picture instead of the whole. The cache is keyed by
+    weights, preprocessing, view and each picture's content. `threads` 0 is one a
     core. A path given twice has two rows; a picture that cannot be read has none and stands in
     `failed`. What is done when the process dies is not done again.
     """
-    key = _key("features", backbone.preprocessing, weights_digest(backbone))
-    job = _Job(backbone.preprocessing, threads or available_cores(), on_progress)
+    preprocessing = backbone.preprocessing
+    key = _key("features", preprocessing, weights_digest(backbone), view)
+    job = _Job(preprocessing, threads or available_cores(), on_progress)
+
+    def compute(count: int) -> Compute:
+        forward = _forward(backbone, count)
+        if view is None:
+            return forward
+        return lambda pixels: forward(cut(pixels, view, preprocessing))
+
     with RowCache(cache, key, (backbone.dim,), np.float32) as store:
-        found = job.fill(store, paths, lambda count: _forward(backbone, count))
+        found = job.fill(store, paths, compute)
     return Features(*found)
 
 
@@ -241,8 +252,13 @@ def _stamp(path: Path) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def _key(kind: str, preprocessing: Preprocessing, weights: str = "") -> str:
-    text = json.dumps([CACHE_FORMAT, kind, weights, asdict(preprocessing)])
+def _key(
+    kind: str, preprocessing: Preprocessing, weights: str = "", view: View | None = None
+) -> str:
+    parts = [CACHE_FORMAT, kind, weights, asdict(preprocessing)]
+    if view is not None:
+        parts.append([view.number, view.mirrored])
+    text = json.dumps(parts)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -20,7 +20,8 @@ class FeatureNormalizer(nn.Module):
 
     L2 divides by the length, as VSE++ does. STANDARDIZE subtracts the training mean and divides
     by the training deviation of each feature, kept in the model as buffers: the features of a
-    ReLU network share a large mean that would otherwise dominate every cosine.
+    ReLU network share a large mean that would otherwise dominate every cosine. POWER takes the
+    signed square root first (Perronnin et al., ECCV 2010): a few strong features weigh less.
     """
 
     mean: Tensor
@@ -34,7 +35,8 @@ class FeatureNormalizer(nn.Module):
 
     def fit(self, features: Tensor) -> None:
         """Take mean and deviation from training features (n, dim); no-op for L2."""
-        if self.kind is FeatureNorm.STANDARDIZE:
+        if self.kind is not FeatureNorm.L2:
+            features = self._compressed(features)
             self.mean.copy_(features.mean(0))
             deviation = features.std(0, correction=0)
             floor = 1e-3 * float(deviation.mean()) + EPSILON
@@ -44,7 +46,12 @@ class FeatureNormalizer(nn.Module):
         """Map (n, dim) to (n, dim)."""
         if self.kind is FeatureNorm.L2:
             return unit(features)
-        return (features.float() - self.mean) * self.scale
+        return (self._compressed(features.float()) - self.mean) * self.scale
+
+    def _compressed(self, features: Tensor) -> Tensor:
+        if self.kind is FeatureNorm.POWER:
+            return features.sign() * (features.abs() + EPSILON).sqrt()
+        return features
 
 
 class ImageHead(nn.Module):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -25,6 +26,7 @@ from mmsearch.retrieval.vse.batches import (
 )
 from mmsearch.retrieval.vse.config import TrainConfig
 from mmsearch.retrieval.vse.features import Features, extract_features, load_pixels
+from mmsearch.retrieval.vse.views import View
 from mmsearch.retrieval.vse.vocabulary import encode_captions
 
 OnProgress = Callable[[str, int, int], None]
@@ -135,7 +137,8 @@ class InputLoader:
     def _source(self, paths: list[Path], split: str) -> tuple[ImageSource, dict[Path, str]]:
         if not self.config.end_to_end:
             found = self._features(paths, split)
-            return FeatureSource(torch.from_numpy(found.array)), dict(found.failed)
+            views = self._views(paths) if split == "train" else None
+            return FeatureSource(torch.from_numpy(found.array), views), dict(found.failed)
         pixels = load_pixels(
             paths,
             self.backbone.preprocessing,
@@ -148,9 +151,20 @@ class InputLoader:
         )
         return source, dict(pixels.failed)
 
-    def _features(self, paths: list[Path], split: str) -> Features:
+    def _views(self, paths: list[Path]) -> torch.Tensor | None:
+        """Return features (v, n, d) of random cuts, or None when none are asked for."""
+        numbers = range(1, self.config.feature_views + 1)
+        views = [View(number, self.config.flip) for number in numbers]
+        found = [self._features(paths, f"train view {view.number}", view).array for view in views]
+        return torch.from_numpy(np.stack(found)) if found else None
+
+    def _features(self, paths: list[Path], split: str, view: View | None = None) -> Features:
         found = extract_features(
-            self.backbone, paths, self.cache, on_progress=self._progress(split, "features")
+            self.backbone,
+            paths,
+            self.cache,
+            view=view,
+            on_progress=self._progress(split, "features"),
         )
         self.warnings.extend(found.warnings)
         return found
