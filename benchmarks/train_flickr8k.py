@@ -1,14 +1,17 @@
 """Train presets on Flickr8k with frozen backbone features and record R@K by epoch.
 
-    python benchmarks/train_flickr8k.py DATA --weights FILE.safetensors --preset vsepp --seed 0
+    python benchmarks/train_flickr8k.py --preset vsepp --seed 0
+    python benchmarks/train_flickr8k.py --summary
 
-DATA holds captions_train.csv, captions_dev.csv and images/. Features are extracted beforehand
+DATA (by default flickr8k/ in $MMSEARCH_TEST_DATA) holds captions_train.csv, captions_dev.csv and
+images/; the weights are by default those in its backbones/. Features are extracted beforehand
 (cached); only the training loop is timed. One JSON line an epoch goes to
 OUTPUT/PRESET[-NAME]-SEED.jsonl; a summary of all files there is printed with --summary.
 """
 
 import argparse
 import json
+import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from mmsearch.retrieval.vse.threads import available_cores, keep_freed_memory
 from mmsearch.retrieval.vse.trainer import Trainer
 from mmsearch.retrieval.vse.vocabulary import learn_tokenizer
 
+SHARED = Path(os.environ.get("MMSEARCH_TEST_DATA", "../shared/data"))
+WEIGHTS = "mobilenetv2_imagenet.safetensors"
 REFERENCE_RSUM = 240.3
 REFERENCE_EPOCH_SECONDS = 89.0  # two cores, official code, the same features
 
@@ -103,8 +108,8 @@ def summary(folder: Path) -> None:
 def main() -> None:
     """Parse, then train or summarise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=SHARED / "flickr8k")
+    parser.add_argument("--weights", type=Path, default=SHARED / "backbones" / WEIGHTS)
     parser.add_argument("--encoder", default="timm:mobilenetv2_100")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=0)
@@ -115,6 +120,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.summary:
         summary(asked.output)
+        return
+    if not asked.data.is_dir():
+        print(f"skipped: no photos at {asked.data}; set MMSEARCH_TEST_DATA, or name the folder")
         return
     config = preset(asked.preset, seed=asked.seed, image_encoder=asked.encoder)
     settings: dict[str, Any] = {"backbone_weights": str(asked.weights)}

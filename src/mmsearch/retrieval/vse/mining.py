@@ -11,7 +11,7 @@ from mmsearch.retrieval.vse.config import Mining
 
 SMOOTHING = 0.98
 """Decay of the running means of gap and triplet loss, about fifty steps."""
-PLATEAU_TOLERANCE = 0.02
+PLATEAU_TOLERANCE = 0.005
 """Relative distance from 2 · margin that counts as the plateau."""
 
 
