@@ -56,6 +56,9 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             _discard_output()
             return 0
+        except OSError as error:
+            _say(f"error: {error}")
+            return EXIT_INPUT
         except (KeyboardInterrupt, typer.Abort):
             code = EXIT_INTERRUPTED
         if code == EXIT_INTERRUPTED:
@@ -109,8 +112,10 @@ def main() -> None:
     """Run the command line on the arguments of the process."""
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     module = MODULES.get(asked or "")
-    application = build([module] if module else MODULES.values())
-    application()
+    try:
+        build([module] if module else MODULES.values())()
+    except KeyboardInterrupt:  # while modules were being imported
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,235 @@
+"""`mmsearch index`."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.commands.conftest import Command, Process
+from tests.retrieval.drawing import RED, draw
+from tests.retrieval.onnx_models import make_model
+
+from mmsearch.commands.indexing_view import progress
+from mmsearch.index.catalog import Catalog
+from mmsearch.retrieval import ingest, reading
+from mmsearch.retrieval.report import Progress
+
+
+@pytest.fixture
+def default_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the model of the tests when none is asked for."""
+    monkeypatch.setenv("MMSEARCH_MODEL", str(model))
+
+
+def _counts(stdout: str, **expected: int) -> bool:
+    counts = json.loads(stdout)
+    names = {"new", "changed", "moved", "gone", "unchanged", "failed", "encoded", "offline"}
+    assert set(counts) == names
+    return bool(counts == dict.fromkeys(names, 0) | expected)
+
+
+def test_the_first_run_encodes_everything_and_the_second_nothing(
+    run: Command, photos: Path, texts: Path, model: Path
+) -> None:
+    first = run("index", photos, "--texts", texts, "--model", model, "--json")
+    assert first.exit_code == 0
+    assert _counts(first.stdout, new=6, encoded=6)
+    second = run("index", photos, "--texts", texts, "--json")
+    assert _counts(second.stdout, unchanged=6)
+
+
+def test_without_a_path_everything_known_is_looked_at_again(
+    run: Command, indexed: Path, texts: Path
+) -> None:
+    draw(indexed / "more.png", RED, (40, 40))
+    (indexed / "blue.png").rename(indexed / "sky.png")
+    (indexed / "green.png").unlink()
+    texts.write_text("a red rose\nanother\n", encoding="utf-8")
+    done = run("index", "--json")
+    assert _counts(done.stdout, new=2, moved=1, gone=3, unchanged=2, encoded=2)
+
+
+def test_the_summary_says_what_was_done_and_what_there_is(
+    run: Command, photos: Path, model: Path
+) -> None:
+    done = run("index", photos, "--model", model)
+    assert done.stdout.splitlines() == [
+        "3 new, 3 encoded",
+        "the library holds 3 images, 0 texts",
+    ]
+    assert done.stderr == ""
+
+
+def test_quiet_says_nothing_but_warnings(run: Command, photos: Path, model: Path) -> None:
+    assert run("index", photos, "--model", model, "-q").output == ""
+    (photos / "broken.jpg").write_bytes(b"nothing")
+    done = run("index", "-q")
+    assert done.stdout == ""
+    assert "broken.jpg" in done.stderr
+
+
+def test_what_cannot_be_read_is_a_warning_and_the_run_goes_on(
+    run: Command, photos: Path, texts: Path, model: Path
+) -> None:
+    for number in range(12):
+        (photos / f"broken{number:02}.jpg").write_bytes(b"nothing")
+    texts.write_bytes(b"a red rose\nbad \xff line\n")
+    done = run("index", photos, "--texts", texts, "--model", model, "--json")
+    assert done.exit_code == 0
+    assert _counts(done.stdout, new=4, encoded=4, failed=13)
+    assert "broken09.jpg" in done.stderr
+    assert "broken10.jpg" not in done.stderr
+    assert "2 more; `mmsearch failures` lists all" in done.stderr
+    assert f"{texts}:2: bytes that are not UTF-8" in done.stderr
+
+
+def test_globs_are_left_out(run: Command, photos: Path, model: Path) -> None:
+    draw(photos / "drafts" / "a.png")
+    done = run("index", photos, "--exclude", "drafts", "--exclude", "b*.png", "--model", model)
+    assert "2 new" in done.stdout
+
+
+def test_a_folder_that_is_not_there_now_is_a_warning(
+    run: Command, indexed: Path, tmp_path: Path
+) -> None:
+    indexed.rename(tmp_path / "unmounted")
+    done = run("index", "--json")
+    assert done.exit_code == 0
+    assert _counts(done.stdout, unchanged=3, offline=3)
+    assert "is not there; its items are kept" in done.stderr
+
+
+def test_another_model_needs_reindex(run: Command, indexed: Path, tmp_path: Path) -> None:
+    make_model(tmp_path / "other", name="other")
+    refused = run("index", indexed, "--model", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "mmsearch index --reindex" in refused.stderr
+    done = run("index", "--reindex", "--model", tmp_path / "other", "--json")
+    assert _counts(done.stdout, unchanged=6, encoded=6)
+    assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
+    assert json.loads(run("status", "--json").stdout)["model"] == str(tmp_path / "other")
+
+
+def test_a_model_without_image_tower_cannot_index_pictures(
+    run: Command, photos: Path, texts: Path, tmp_path: Path
+) -> None:
+    make_model(tmp_path / "words", images=False)
+    done = run("index", photos, "--model", tmp_path / "words")
+    assert done.exit_code == 2
+    assert "precomputed features" in done.stderr
+    assert run("index", "--texts", texts, "--model", tmp_path / "words").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say what to index"),
+        (["none"], "none does not exist"),
+        (["--texts", "none.txt"], "none.txt does not exist"),
+        (["photos", "--workers", "0"], "workers"),
+        (["photos", "--batch-size", "0"], "batch_size"),
+        (["photos", "--model", "maxi"], "no model 'maxi'"),
+        (["photos", "--library", "texts.txt"], "texts.txt"),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("photos", "texts", "default_model")
+def test_bad_input_is_one_line_and_makes_no_library(
+    run: Command, inside: Path, arguments: list[str], message: str
+) -> None:
+    done = run("index", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (inside / "library").exists()
+
+
+def test_a_path_that_is_not_there_is_an_error_for_a_library_that_is(
+    run: Command, indexed: Path
+) -> None:
+    done = run("index", indexed / "none")
+    assert done.exit_code == 2
+    assert "none" in done.stderr
+
+
+def test_two_writers_are_one_too_many(run: Command, indexed: Path, tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "library", write=True):
+        done = run("index")
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupted_run_keeps_what_it_did_and_goes_on(
+    run: Command, photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reading.read_task
+    seen: list[object] = []
+
+    def interrupted(task: object, **settings: object) -> object:
+        seen.append(task)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return read(task, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ingest, "read_task", interrupted)
+    done = run("index", photos, "--model", model, "--workers", "1", "--batch-size", "1")
+    assert done.exit_code == 130
+    assert "interrupted" in done.stderr
+    assert "the same command goes on from here" in done.stderr
+    monkeypatch.setattr(ingest, "read_task", read)
+    assert _counts(run("index", photos, "--json").stdout, new=1, unchanged=2, encoded=1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_process_with_code_130(photos: Path, model: Path) -> None:
+    for number in range(3000):
+        draw(photos / f"{number}.bmp", (number % 251, number % 241, number % 239), (64, 64))
+    command = [sys.executable, "-m", "mmsearch", "index", str(photos), "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        time.sleep(3.0)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode in (0, 130)
+    assert b"Traceback" not in errors
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with progress(stream, quiet=False) as show:
+        for second in range(25):
+            now[0] = float(second)
+            show(Progress(done=second * 10, total=1000, images_per_second=10.0))
+    assert stream.getvalue().splitlines() == [
+        "100 of 1,000 images, 10/s, 2 min left",
+        "200 of 1,000 images, 10/s, 1 min left",
+    ]
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with progress(stream, quiet=False) as show:
+        show(Progress(done=5, total=10, images_per_second=3.0))
+        show(Progress(done=10, total=10, images_per_second=3.0))
+    assert "10/10" in stream.getvalue()
+    with progress(stream := Terminal(), quiet=True) as show:
+        show(Progress(done=5, total=10, images_per_second=3.0))
+    assert stream.getvalue() == ""
+
+
+def test_plain_text_reaches_a_pipe(process: Process, photos: Path, model: Path) -> None:
+    done = process("index", photos, "--model", model)
+    assert done.returncode == 0
+    assert b"\x1b" not in done.stdout + done.stderr

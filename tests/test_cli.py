@@ -1,0 +1,120 @@
+"""The error border, and what a command imports."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.retrieval.drawing import RED, draw
+from tests.retrieval.onnx_models import make_model
+from typer.testing import CliRunner
+
+from mmsearch.cli import MODULES, app, build
+
+FORBIDDEN = """
+    torch torchvision transformers open_clip timm sqlite_utils matplotlib tensorboard safetensors
+    onnx PIL
+"""
+REPORTING = f"""
+import atexit, sys
+from mmsearch.cli import main
+forbidden = {FORBIDDEN.split()}
+atexit.register(lambda: print(*(set(forbidden) & set(sys.modules)), file=sys.stderr))
+sys.argv[0] = "mmsearch"
+main()
+"""
+
+
+def _run(*arguments: str | Path, program: str = REPORTING) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_names_every_command() -> None:
+    done = CliRunner().invoke(app, ["--help"])
+    assert done.exit_code == 0
+    assert all(name in done.stdout for name in MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_command_works_with_its_own_module_alone(name: str) -> None:
+    done = CliRunner().invoke(build([MODULES[name]]), [name, "--help"])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_version_is_shown() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("mmsearch 0.")
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 2
+    assert "query" in done.output
+    assert "error" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["qery"], ["--colour"], ["query", "--colour"], ["models", "x"]]
+)
+def test_usage_errors_are_one_line_that_names_the_help(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mmsearch: error: ")
+    assert line.endswith("--help")
+
+
+def test_an_interrupt_is_code_130_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmsearch.retrieval.status.read_status", interrupted)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 130
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    make_model(tmp_path / "model")
+    draw(tmp_path / "photos" / "red.png", RED)
+    index: list[str | Path] = [
+        "index",
+        tmp_path / "photos",
+        "--model",
+        tmp_path / "model",
+        "--library",
+        library,
+    ]
+    assert _run(*index).returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mmsearch", "query", "red", "--library", str(library)]
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=120
+        )
+    assert done.stderr == b""
+    assert done.returncode == 0
+
+
+def test_a_text_query_imports_nothing_heavy_and_not_even_pillow(tmp_path: Path) -> None:
+    make_model(tmp_path / "model")
+    draw(tmp_path / "photos" / "red.png", RED)
+    where: list[str | Path] = ["--library", tmp_path / "library"]
+    _run("index", tmp_path / "photos", "--model", tmp_path / "model", *where)
+    done = _run("query", "red", *where)
+    assert done.returncode == 0
+    assert done.stdout.startswith("1.000\t")
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["query", "--help"], ["train", "--help"], ["status", "--help"]]
+)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = _run(*arguments)
+    assert done.returncode == 0
+    assert set(done.stderr.split()) <= {"PIL"}
