@@ -95,6 +95,7 @@ class TrainConfig:
     """
 
     preset: str = _setting("default", "Named recipe that the other settings start from.")
+    licence: str = _setting("", "Licence of the weights, for the model card and model.json.")
     seed: int = _setting(0, "Seed of weights, order and dropout.")
 
     image_encoder: str = _setting("cnn", "cnn (from scratch) or timm:NAME (frozen backbone).")

@@ -20,6 +20,8 @@ from mmsearch.retrieval.vse.model import embed_split
 from mmsearch.retrieval.vse.report import versions
 from mmsearch.retrieval.vse.trainer import Trainer
 
+APART = {"backbone_weights", "licence", "threads"}
+"""Settings that are no part of the recipe: a place, a legal text, a machine."""
 SAMPLES = 64
 """Pictures and sentences of the dev split on which the export is compared with torch."""
 
@@ -48,6 +50,7 @@ def finish(run: Path, done: Finished, records: Sequence[Mapping[str, Any]]) -> E
     spec = ExportSpec(
         name=run.name,
         length=done.trainer.config.max_length,
+        licence=done.trainer.config.licence,
         source=facts["recipe"],
         data=facts["data"],
         metrics={"split": "dev", **found.as_dict(), "chance": by_chance.as_dict()},
@@ -70,6 +73,7 @@ def finish(run: Path, done: Finished, records: Sequence[Mapping[str, Any]]) -> E
             recipe=facts["recipe"],
             versions=versions(),
             agreement=exported.agreement,
+            licence=done.trainer.config.licence,
         )
     )
     for file in (run / "README.md", run / "model" / "README.md"):
@@ -103,7 +107,7 @@ def _facts(done: Finished, best: Mapping[str, Any]) -> dict[str, dict[str, Any]]
         else f"sha256:{weights_digest(done.backbone)}",
         "epoch": best["epoch"],
         "training_seconds": best["seconds"],
-        **{key: value for key, value in config.as_dict().items() if key != "backbone_weights"},
+        **{key: value for key, value in config.as_dict().items() if key not in APART},
     }
     return {"data": data, "recipe": recipe}
 
