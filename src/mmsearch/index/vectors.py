@@ -70,7 +70,8 @@ class VectorTable:
             "SELECT item_id FROM removals WHERE space_id = ? AND modality = ? AND revision > ?",
             (revision, self.space_id, self.modality.value, revision),
         )
-        return np.unique(np.array([row[0] for row in rows], dtype=np.int64))
+        # np.unique would import numpy.ma, a tenth of the time of a query in a fresh process
+        return np.array(sorted({row[0] for row in rows}), dtype=np.int64)
 
 
 def table_name(space_id: int, modality: Modality) -> str:
