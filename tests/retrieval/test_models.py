@@ -6,7 +6,7 @@ import pytest
 from tests.retrieval.onnx_models import make_model
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval import models
+from mmsearch.retrieval import encoder, models
 from mmsearch.retrieval.models import (
     canonical_spec,
     installed_models,
@@ -107,3 +107,16 @@ def test_installed_models_have_each_name_once(machine: Path) -> None:
 
 def test_an_encoder_is_loaded_from_its_spec() -> None:
     assert load_encoder("photos").encode_texts(["green"]).tolist() == [[0, 1, 0, 0]]
+
+
+def test_a_large_file_is_compared_with_its_checksum_when_asked_for(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "SMALL_FILE_BYTES", 10)
+    file = machine / "bundled" / "mini" / "image.onnx"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    load_encoder("mini")
+    with pytest.raises(ModelError, match=r"image\.onnx differs"):
+        load_encoder("mini", verified=True)

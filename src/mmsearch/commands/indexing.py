@@ -105,7 +105,7 @@ def index(
     )
     directory = library_directory(library)
     _check_given(directory, paths or [], texts or [])
-    with open_library(directory, model=model, batch_size=batch_size) as opened:
+    with open_library(directory, model=model, batch_size=batch_size, verified=True) as opened:
         if not (paths or texts or opened.catalog.roots()):
             raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
         with progress(sys.stderr, quiet=quiet or as_json) as on_progress:

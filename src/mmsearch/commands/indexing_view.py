@@ -4,13 +4,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from mmsearch.index.rows import Counts, Failure
 from mmsearch.retrieval.report import IngestReport, Progress
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 OnProgress: TypeAlias = Callable[[Progress], None]
 SPARSE_SECONDS: Final = 10.0
@@ -43,14 +40,17 @@ def _bar(stream: IO[str]) -> Iterator[OnProgress]:
         rich.TextColumn("{task.fields[rate]}"),
         rich.TimeRemainingColumn(),
     )
-    tasks: list[TaskID] = []
     with rich.Progress(*columns, console=Console(file=stream), transient=True) as bars:
+        task = bars.add_task("looking for what is new", total=None, rate="")
 
         def show(now: Progress) -> None:
-            if not tasks:
-                tasks.append(bars.add_task("images", total=now.total, rate=""))
-            rate = f"{now.images_per_second:.0f}/s"
-            bars.update(tasks[0], completed=now.done, total=now.total, rate=rate)
+            bars.update(
+                task,
+                description="images",
+                completed=now.done,
+                total=now.total,
+                rate=f"{_rate(now)}/s",
+            )
 
         yield show
 
@@ -65,12 +65,15 @@ def _sparse(stream: IO[str]) -> OnProgress:
         last = time.monotonic()
         left = (now.total - now.done) / max(now.images_per_second, 1e-9)
         stream.write(
-            f"{now.done:,} of {now.total:,} images, {now.images_per_second:.0f}/s, "
-            f"{left / 60:.0f} min left\n"
+            f"{now.done:,} of {now.total:,} images, {_rate(now)}/s, {left / 60:.0f} min left\n"
         )
         stream.flush()
 
     return show
+
+
+def _rate(now: Progress) -> str:
+    return f"{now.images_per_second:.{0 if now.images_per_second >= 10 else 1}f}"
 
 
 def summary(report: IngestReport, counts: Counts) -> list[str]:

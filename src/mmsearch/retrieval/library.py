@@ -243,12 +243,18 @@ class Library:
 
 
 def open_library(
-    path: AnyPath, *, model: str | Path | None = None, create: bool = True, batch_size: int = 32
+    path: AnyPath,
+    *,
+    model: str | Path | None = None,
+    create: bool = True,
+    batch_size: int = 32,
+    verified: bool = False,
 ) -> Library:
     """Open the library in a directory; an absent one is made, unless `create` is False.
 
     `model` is a model spec: a name, a model folder or a training run. None is the model that
-    the library was indexed with; for a new one $MMSEARCH_MODEL, else `mini`. Raises InputError
+    the library was indexed with; for a new one $MMSEARCH_MODEL, else `mini`. `batch_size` and
+    `verified` are those of `load_encoder`. Raises InputError
     when there is no library, ModelError when the model cannot be used, UnsoundLibraryError
     when the library is damaged.
     """
@@ -261,7 +267,7 @@ def open_library(
         catalog = Catalog.open(directory)
     try:
         spec = canonical_spec(model) if model is not None else remembered_model(catalog)
-        encoder = load_encoder(spec, batch_size=batch_size)
+        encoder = load_encoder(spec, batch_size=batch_size, verified=verified)
     except ModelError as error:
         catalog.close()
         raise _with_hint(error, given=model is not None) from error

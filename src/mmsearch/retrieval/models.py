@@ -8,7 +8,7 @@ from typing import Final
 
 from mmsearch.core import Encoder
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder
+from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder, verify
 
 DEFAULT_MODEL: Final = "mini"
 MODEL_VARIABLE: Final = "MMSEARCH_MODEL"
@@ -57,16 +57,23 @@ def canonical_spec(spec: str | Path | None = None) -> str:
 
 
 def load_encoder(
-    spec: str | Path | None = None, *, threads: int | None = None, batch_size: int = 32
+    spec: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    batch_size: int = 32,
+    verified: bool = False,
 ) -> Encoder:
     """Return the encoder of a model spec; its networks load when they are first used.
 
-    `threads` None uses every processor that this process may run on.
+    `threads` None uses every processor that this process may run on. `verified` compares the
+    checksums of large files, too, which takes a moment: worth it before much is encoded.
     Raises ModelError when the spec names no model or its folder is damaged.
     """
     from mmsearch.retrieval.encoder import OnnxEncoder
 
     folder = read_model_folder(resolve_model(spec))
+    if verified:
+        verify(folder)
     return OnnxEncoder(folder, threads=threads, batch_size=batch_size)
 
 
