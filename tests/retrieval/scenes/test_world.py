@@ -1,5 +1,7 @@
 """Splits by combination, and scenes that differ."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,14 @@ def test_no_two_held_out_scenes_are_alike() -> None:
     seen = {_gist(scene.objects) for scene in scenes}
     assert len(seen) == len(scenes) == 500
     assert sum(len(scene.objects) == 1 for scene in scenes) == 50
+
+
+def test_objects_of_a_pair_stand_in_all_four_arrangements() -> None:
+    rng = np.random.default_rng(3)
+    scenes = sample_scenes(split_combinations(rng)[Split.TRAIN], 40, rng, alone=0)
+    found = Counter(frozenset(item.combination for item in scene.objects) for scene in scenes)
+    assert len(found) == 10
+    assert set(found.values()) == {4}
 
 
 def test_more_scenes_than_differ_are_refused() -> None:

@@ -21,7 +21,7 @@ RGB: Mapping[Colour, tuple[int, int, int]] = {
     Colour.BROWN: (120, 72, 35),
     Colour.BLACK: (28, 28, 32),
 }
-RADIUS: Mapping[Size, float] = {Size.SMALL: 0.105, Size.LARGE: 0.185}
+RADIUS: Mapping[Size, float] = {Size.SMALL: 0.13, Size.LARGE: 0.2}
 """Of the circle around an object, in widths of the picture."""
 
 _SUPERSAMPLING = 4

@@ -8,12 +8,14 @@ never trained on, although each of their colours, shapes and words was.
 import itertools
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.random import Generator
 
 from mmsearch.errors import ConfigError
+
+T = TypeVar("T")
 
 
 class Split(StrEnum):
@@ -139,10 +141,10 @@ class _Alone(NamedTuple):
 
 _CENTRES = {
     Place.CENTRE: (0.5, 0.5),
-    Place.LEFT: (0.25, 0.5),
-    Place.RIGHT: (0.75, 0.5),
-    Place.TOP: (0.5, 0.25),
-    Place.BOTTOM: (0.5, 0.75),
+    Place.LEFT: (0.27, 0.5),
+    Place.RIGHT: (0.73, 0.5),
+    Place.TOP: (0.5, 0.27),
+    Place.BOTTOM: (0.5, 0.73),
 }
 _HELD_OUT = 2  # diagonals of the table of combinations, for dev and for test each
 
@@ -173,8 +175,9 @@ def sample_scenes(
 ) -> list[Scene]:
     """Return `count` scenes of these combinations; a share `alone` of them has one object.
 
-    No two are alike in what their captions name (sizes of pairs aside); ConfigError when there
-    are not that many, unless scenes may `repeat`.
+    Two objects that stand together do so in all four arrangements, one scene each: only the
+    order of a caption's words tells these apart. No two scenes are alike in what their captions
+    must name; ConfigError when there are not that many, unless scenes may `repeat`.
     """
     singles = [
         _Alone(combination, size, place)
@@ -182,15 +185,16 @@ def sample_scenes(
     ]
     pairs = [
         _Pair(first, second, upright)
-        for first, second in itertools.permutations(combinations, 2)
+        for pair in _shuffled(list(itertools.combinations(combinations, 2)), rng)
+        for first, second in itertools.permutations(pair)
         for upright in (False, True)
     ]
     n_alone = min(round(alone * count), count if repeat else len(singles))
-    chosen = [
-        *(_place_alone(singles[i], rng) for i in _choose(len(singles), n_alone, rng, repeat)),
-        *(_place_pair(pairs[i], rng) for i in _choose(len(pairs), count - n_alone, rng, repeat)),
+    scenes = [
+        *(_place_alone(lot, rng) for lot in _take(_shuffled(singles, rng), n_alone, repeat)),
+        *(_place_pair(lot, rng) for lot in _take(pairs, count - n_alone, repeat)),
     ]
-    return [chosen[i] for i in rng.permutation(count)]
+    return _shuffled(scenes, rng)
 
 
 def name_scene(scene: Scene) -> str:
@@ -202,12 +206,14 @@ def name_scene(scene: Scene) -> str:
     return f"{names[0]}_{first.relation_to(second).replace(' ', '-')}_{names[1]}"
 
 
-def _choose(available: int, count: int, rng: Generator, repeat: bool) -> list[int]:
-    if count > available and not repeat:
-        raise ConfigError(f"{count} different scenes asked for, {available} exist; ask for fewer")
-    rounds = -(-count // available)
-    order = [rng.permutation(available) for _ in range(rounds)]
-    return [int(i) for i in itertools.islice(itertools.chain(*order), count)]
+def _shuffled(things: list[T], rng: Generator) -> list[T]:
+    return [things[i] for i in rng.permutation(len(things))]
+
+
+def _take(lots: list[T], count: int, repeat: bool) -> list[T]:
+    if count > len(lots) and not repeat:
+        raise ConfigError(f"{count} different scenes asked for, {len(lots)} exist; ask for fewer")
+    return list(itertools.islice(itertools.cycle(lots), count))
 
 
 def _place_alone(lot: _Alone, rng: Generator) -> Scene:
@@ -216,7 +222,7 @@ def _place_alone(lot: _Alone, rng: Generator) -> Scene:
 
 
 def _place_pair(lot: _Pair, rng: Generator) -> Scene:
-    along = np.array([rng.uniform(0.2, 0.3), rng.uniform(0.7, 0.8)])
+    along = np.array([rng.uniform(0.22, 0.28), rng.uniform(0.72, 0.78)])
     across = rng.uniform(0.38, 0.62, size=2)
     sizes = rng.choice(np.array(list(Size), dtype=object), size=2)
     xs, ys = (across, along) if lot.upright else (along, across)
