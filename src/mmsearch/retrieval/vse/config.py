@@ -140,7 +140,7 @@ class TrainConfig:
     contrastive: float = _setting(0.5, "Share of InfoNCE in the loss; the rest is triplet.", 0, 1)
     temperature: float = _setting(0.07, "Temperature of InfoNCE.", 1e-3, 10)
 
-    epochs: int = _setting(15, "Passes over all captions.", 1)
+    epochs: int = _setting(12, "Passes over all captions.", 1)
     batch_size: int = _setting(128, "Image-caption pairs a step.", 2)
     captions_per_image: int = _setting(1, "Captions of an image that share a batch.", 1)
     optimizer: Optimizer = _setting(Optimizer.ADAMW, "Update rule.")
