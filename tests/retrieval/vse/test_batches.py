@@ -28,7 +28,7 @@ def test_every_caption_stands_in_exactly_one_batch(
     owner = np.repeat(np.arange(len(per_image)), per_image)
     batches = epoch_batches(owner, batch_size, group, np.random.default_rng(seed))
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(owner)))
-    assert all(len(batch) <= batch_size + 1 for batch in batches)
+    assert all(len(batch) <= batch_size + max(per_image) for batch in batches)
     if len(owner) > 1:
         assert all(len(batch) > 1 for batch in batches)
 
@@ -42,6 +42,12 @@ def test_captions_of_an_image_share_a_batch_when_asked() -> None:
 def test_a_last_batch_of_one_joins_the_one_before() -> None:
     batches = epoch_batches(np.arange(9), 4, 1, np.random.default_rng(0))
     assert [len(batch) for batch in batches] == [4, 5]
+
+
+def test_a_last_batch_of_one_image_joins_the_one_before() -> None:
+    owner = np.repeat(np.arange(5), 2)
+    batches = epoch_batches(owner, 4, 2, np.random.default_rng(0))
+    assert [len(np.unique(owner[batch])) for batch in batches] == [2, 3]
 
 
 def test_the_order_depends_on_the_generator_alone() -> None:

@@ -9,8 +9,8 @@ def schedule(wanted: Mining, patience: int = 10) -> MiningSchedule:
 
 
 def test_auto_starts_semi_hard_and_turns_to_the_hardest_when_the_gap_clears() -> None:
+    assert schedule(Mining.AUTO).mode is Mining.SEMI_HARD
     auto = schedule(Mining.AUTO)
-    assert auto.mode is Mining.SEMI_HARD
     messages = [auto.observe(0.05, 0.3) for _ in range(50)]
     assert auto.mode is Mining.HARDEST
     assert messages[-1] is not None
@@ -62,3 +62,11 @@ def test_a_restored_schedule_goes_on_as_the_first() -> None:
     told = [(one.observe(0.02, 0.3), other.observe(0.02, 0.3)) for _ in range(40)]
     assert all(a == b for a, b in told)
     assert one.state == other.state
+
+
+def test_a_batch_without_negatives_is_passed_over() -> None:
+    auto = schedule(Mining.AUTO)
+    auto.observe(-0.1, 0.3)
+    before = auto.state_dict()
+    assert auto.observe(float("inf"), 0.0) is None
+    assert auto.state_dict() == before

@@ -18,13 +18,13 @@ def epoch_batches(
     """Shuffle all captions into batches of row numbers; each caption stands in exactly one.
 
     Captions of one image travel in groups of `captions_per_image`, so that its encoding serves
-    several. A last batch of one pair has no negative: it joins the batch before it.
+    several. A last batch of one image has no negative: it joins the batch before it.
     """
     shuffled = generator.permutation(len(owner))
     if captions_per_image > 1:
         shuffled = _grouped(shuffled, owner, captions_per_image, generator)
     batches = [shuffled[i : i + batch_size] for i in range(0, len(shuffled), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(np.unique(owner[batches[-1]])) == 1:
         last = batches.pop()
         batches[-1] = np.concatenate([batches[-1], last])
     return batches

@@ -4,6 +4,7 @@ With the hardest negative from scratch a deep tower often maps everything to one
 then sits at exactly 2 · margin a pair (both hinges at the margin) and its gradient vanishes.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,7 +48,12 @@ class MiningSchedule:
         return self.state.mode
 
     def observe(self, gap: float, triplet: float) -> str | None:
-        """Take the gap and triplet loss of a step; return a message when the mode changes."""
+        """Take the gap and triplet loss of a step; return a message when the mode changes.
+
+        A batch without negatives (an infinite gap) says nothing and is passed over.
+        """
+        if not math.isfinite(gap):
+            return None
         state = self.state
         decay = min(SMOOTHING, state.steps / (state.steps + 1))
         state.gap = decay * state.gap + (1 - decay) * gap
