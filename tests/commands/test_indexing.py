@@ -122,6 +122,18 @@ def test_a_model_without_image_tower_cannot_index_pictures(
     assert done.exit_code == 2
     assert "precomputed features" in done.stderr
     assert run("index", "--texts", texts, "--model", tmp_path / "words").exit_code == 0
+    assert run("index").exit_code == 0
+
+
+@pytest.mark.parametrize("given", [["photos"], ["--texts", "texts.txt"], []])
+def test_a_model_without_image_tower_does_not_take_over_a_library_of_pictures(
+    run: Command, indexed: Path, inside: Path, given: list[str]
+) -> None:
+    make_model(inside / "words", images=False)
+    done = run("index", *given, "--reindex", "--model", "words")
+    assert done.exit_code == 2
+    assert "precomputed features" in done.stderr
+    assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
 
 
 @pytest.mark.parametrize(

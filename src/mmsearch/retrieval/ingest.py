@@ -19,7 +19,12 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
 from mmsearch.retrieval.decode import AnyPath
 from mmsearch.retrieval.formats import plugin_arrived
-from mmsearch.retrieval.ingest_texts import add_sentences, check_space, encode_old_sentences
+from mmsearch.retrieval.ingest_texts import (
+    add_sentences,
+    check_pictures,
+    check_space,
+    encode_old_sentences,
+)
 from mmsearch.retrieval.plan import (
     Contents,
     Copy,
@@ -64,13 +69,16 @@ def ingest(
 
     With `options.reindex` the other roots and the sentences are encoded anew as well.
     `on_progress` is called in this thread. Raises InputError for a path that does not exist
-    and was never indexed, SpaceMismatchError when the library holds another model's vectors
-    and `options.reindex` is not set.
+    and was never indexed, ModelError when the model cannot encode pictures,
+    SpaceMismatchError when the library holds another model's vectors and `options.reindex` is
+    not set.
     """
     wanted = [absolute(path) for path in paths]
-    check_space(catalog, encoder, options, paths)
     if options.reindex or not wanted:
         wanted += picture_roots(catalog)
+    if wanted:
+        check_pictures(encoder)
+    check_space(catalog, encoder, options, paths)
     places = settle(catalog, wanted)
     catalog.set_space(encoder.space)
     run = _Run(catalog, encoder, places, options, on_progress)
@@ -250,6 +258,8 @@ class _Run:
         count_kinds(self.report, [copy.kind for copy in copies])
 
     def _encode(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            return
         writer = Writer(
             self._catalog, self._encoder, self._places.online, self._options, self.report
         )

@@ -24,9 +24,12 @@ def check_space(
 ) -> None:
     """Refuse an encoder of another space than the library's, unless all is to be encoded anew.
 
-    Raises SpaceMismatchError, with the command that re-indexes.
+    Raises SpaceMismatchError, with the command that re-indexes; ModelError when all is to be
+    encoded anew and the library holds pictures that the model cannot encode.
     """
     current, space = catalog.space(), encoder.space
+    if options.reindex and catalog.counts().images:
+        check_pictures(encoder)
     if current is None or current.digest == space.digest or options.reindex:
         return
     if catalog.counts().items == 0:
@@ -37,6 +40,14 @@ def check_space(
         "that model, or encode the whole library anew: "
         f"mmsearch index --reindex {given} --model {shlex.quote(options.model or space.name)}"
     )
+
+
+def check_pictures(encoder: Encoder) -> None:
+    """Refuse an encoder without an image tower, before anything is recorded.
+
+    Raises ModelError.
+    """
+    _ = encoder.preprocessing
 
 
 def add_sentences(
