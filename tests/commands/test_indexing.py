@@ -107,7 +107,8 @@ def test_another_model_needs_reindex(run: Command, indexed: Path, tmp_path: Path
     make_model(tmp_path / "other", name="other")
     refused = run("index", indexed, "--model", tmp_path / "other")
     assert refused.exit_code == 2
-    assert "mmsearch index --reindex" in refused.stderr
+    assert f"mmsearch index --reindex {indexed} --model " in refused.stderr
+    assert refused.stderr.endswith(f" --library {tmp_path / 'library'}\n")
     done = run("index", "--reindex", "--model", tmp_path / "other", "--json")
     assert _counts(done.stdout, unchanged=6, encoded=6)
     assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"

@@ -38,7 +38,8 @@ def check_space(
     raise SpaceMismatchError(
         f"the library holds vectors of the model {current.name}, not of {space.name}; keep to "
         "that model, or encode the whole library anew: "
-        f"mmsearch index --reindex {given} --model {shlex.quote(options.model or space.name)}"
+        f"mmsearch index --reindex {given} --model {shlex.quote(options.model or space.name)} "
+        f"--library {shlex.quote(str(catalog.directory))}"
     )
 
 

@@ -141,7 +141,8 @@ class Library:
         raise SpaceMismatchError(
             f"the library {self.directory} was indexed with the model {current.name}, not with "
             f"{space.name}; ask it with that model, or encode it anew: "
-            f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)}"
+            f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)} "
+            f"--library {shlex.quote(str(self.directory))}"
         )
 
     def _vectors(self, space: Space, terms: Sequence[Term]) -> Vectors:
