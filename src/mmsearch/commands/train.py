@@ -106,11 +106,16 @@ def train(
 
 def _start(job: dict[str, Any], *, as_json: bool) -> None:
     start = _training()
-    _report(start.start(start.TrainJob(**job), _observer()), as_json=as_json)
+    with _view() as view:
+        result = start.start(start.TrainJob(**job), view)
+    _report(result, as_json=as_json)
 
 
 def _resume(run: Path, *, as_json: bool) -> None:
-    _report(_training().resume(run, _observer()), as_json=as_json)
+    training = _training()
+    with _view() as view:
+        result = training.resume(run, view)
+    _report(result, as_json=as_json)
 
 
 def _training() -> Any:
@@ -126,7 +131,7 @@ def _training() -> Any:
     return training
 
 
-def _observer() -> Any:
+def _view() -> Any:
     from mmsearch.commands.training_view import TrainingView
 
     return TrainingView(sys.stderr)

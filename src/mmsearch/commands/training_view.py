@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_HEADER = "epoch    loss   lr        mining     i2t R@1   R@5  R@10   t2i R@1   R@5  R@10    rsum"
+_HEADER = "epoch    loss      lr  mining   i2t R@1   R@5  R@10 t2i R@1   R@5  R@10  rsum"
+_SETTLED: Final = 0.5
+"""Seconds after which a rate is worth showing."""
 
 
 class TrainingView:
@@ -35,15 +38,31 @@ class TrainingView:
         self.task: TaskID | None = None
         self.label = ""
         self.began = 0.0
+        self.images = 0
+        self.done = 0
         self.headed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away, also after Ctrl-C or an error: it hides the cursor."""
+        self._stop()
 
     def on_progress(self, what: str, done: int, total: int) -> None:
         """Show countable work outside the loop."""
-        self._advance(what, done, total, "images/s")
+        self._start(what, done, total)
+        self._advance(what, done, done - self.done)
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def on_step(self, epoch: int, step: int, steps: int, loss: float, pairs: int) -> None:
         """Show one step of an epoch."""
-        self._advance(f"epoch {epoch}  loss {loss:.3f}", step, steps, "steps/s", f"epoch {epoch}")
+        self._start(f"epoch {epoch}", step, steps)
+        self._advance(f"epoch {epoch}  loss {loss:.3f}", step, pairs)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         """Print the epoch's line."""
@@ -58,24 +77,26 @@ class TrainingView:
         style = "yellow" if "warning" in message else None
         self.console.print(message, style=style, markup=False)
 
-    def _advance(
-        self, description: str, done: int, total: int, unit: str, label: str | None = None
-    ) -> None:
-        label = label or description
-        if self.task is None or label != self.label:
-            self._stop()
-            self.progress.start()
-            self.task = self.progress.add_task(description, total=total, rate="")
-            self.label, self.began = label, time.monotonic()
-        seconds = max(1e-6, time.monotonic() - self.began)
-        self.progress.update(
-            self.task,
-            description=description,
-            completed=done,
-            total=total,
-            rate=f"{done / seconds:.1f} {unit}",
-        )
-        if done >= total:
+    def _start(self, label: str, done: int, total: int) -> None:
+        """Show a bar, unless it is there: what is done by now took time that nobody measured."""
+        if self.task is not None and label == self.label:
+            return
+        self._stop()
+        self.progress.start()
+        self.task = self.progress.add_task(label, total=total, rate="")
+        self.label, self.began = label, time.monotonic()
+        self.images, self.done = 0, done
+
+    def _advance(self, description: str, done: int, images: int) -> None:
+        if self.task is None:
+            return
+        if done > self.done:
+            self.images += images
+        self.done = done
+        seconds = time.monotonic() - self.began
+        rate = f"{self.images / seconds:.0f} images/s" if seconds > _SETTLED else ""
+        self.progress.update(self.task, description=description, completed=done, rate=rate)
+        if self.progress.tasks and self.progress.tasks[0].finished:
             self._stop()
 
     def _stop(self) -> None:
@@ -89,9 +110,9 @@ def _epoch_line(record: Mapping[str, Any]) -> str:
     i2t, t2i = record["i2t"], record["t2i"]
     mark = " *" if record["rsum"] == record["best_rsum"] else ""
     return (
-        f"{record['epoch']:>5}  {record['loss']:6.4f}  {record['lr']:.2e}  {record['mining']:<9}"
-        f"{i2t['r1']:9.1f} {i2t['r5']:5.1f} {i2t['r10']:5.1f}"
-        f"{t2i['r1']:10.1f} {t2i['r5']:5.1f} {t2i['r10']:5.1f}{record['rsum']:8.1f}{mark}"
+        f"{record['epoch']:>5} {record['loss']:7.4f} {record['lr']:7.1e}  {record['mining']:<9}"
+        f"{i2t['r1']:7.1f}{i2t['r5']:6.1f}{i2t['r10']:6.1f}"
+        f"{t2i['r1']:8.1f}{t2i['r5']:6.1f}{t2i['r10']:6.1f}{record['rsum']:6.1f}{mark}"
     )
 
 

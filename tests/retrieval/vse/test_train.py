@@ -44,7 +44,7 @@ class Quiet:
     records: list[dict[str, Any]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def on_step(self, epoch: int, step: int, steps: int, loss: float, pairs: int) -> None:
         if (epoch, step) == self.interrupt_at:
             signal.raise_signal(signal.SIGINT)
 
@@ -128,8 +128,10 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(
     finished: Path, scenes: Path, cache: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "tiny"
+    listener = Quiet(interrupt_at=(2, 3))
     with pytest.raises(KeyboardInterrupt):
-        start(job(scenes, run, cache), Quiet(interrupt_at=(2, 3)))
+        start(job(scenes, run, cache), listener)
+    assert listener.messages[-1] == f"continue with: mmsearch train --resume {run}"
     assert not (run / "model").exists()
     resume(run, Quiet())
     assert _figures(run) == _figures(finished)

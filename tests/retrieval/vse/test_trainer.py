@@ -40,7 +40,7 @@ class Listener:
     messages: list[str] = field(default_factory=list)
     on_each_step: Callable[[int, int], None] | None = None
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def on_step(self, epoch: int, step: int, steps: int, loss: float, pairs: int) -> None:
         if self.on_each_step:
             self.on_each_step(epoch, step)
 

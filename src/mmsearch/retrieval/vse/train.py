@@ -263,8 +263,8 @@ class _Recorder:
     def __init__(self, job: TrainJob, observer: Observer, log: RunLog) -> None:
         self.job, self.observer, self.log = job, observer, log
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        self.observer.on_step(epoch, step, steps, loss)
+    def on_step(self, epoch: int, step: int, steps: int, loss: float, pairs: int) -> None:
+        self.observer.on_step(epoch, step, steps, loss, pairs)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         append_metrics(self.job.output / "metrics.jsonl", record)
@@ -280,7 +280,12 @@ def _loop(job: TrainJob, trainer: Trainer, observer: Observer) -> None:
     _forget_unsaved_epochs(metrics_file, trainer.progress.epoch)
     with RunLog(job.output / "events") as log, _stopping_on_interrupt(trainer):
         trainer.observer = _Recorder(job, observer, log)
-        trainer.run()
+        try:
+            trainer.run()
+        except KeyboardInterrupt:
+            if has_checkpoint(job.output / "last"):
+                observer.on_message(f"continue with: mmsearch train --resume {job.output}")
+            raise
 
 
 def _forget_unsaved_epochs(file: Path, epochs: int) -> None:

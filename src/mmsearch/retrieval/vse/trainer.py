@@ -30,8 +30,8 @@ from mmsearch.retrieval.vse.schedule import learning_rate
 class Observer(Protocol):
     """Hears of a run's progress."""
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """Hear of one step; all numbers 1-based but the loss."""
+    def on_step(self, epoch: int, step: int, steps: int, loss: float, pairs: int) -> None:
+        """Hear of one step on so many image-caption pairs; epoch and step are 1-based."""
         ...
 
     def on_epoch(self, record: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Trainer:
                 progress.loss_sum += loss * len(rows)
                 progress.pairs += len(rows)
                 self.observer.on_step(
-                    progress.epoch + 1, progress.step_in_epoch, len(batches), loss
+                    progress.epoch + 1, progress.step_in_epoch, len(batches), loss, len(rows)
                 )
                 if progress.step_in_epoch < len(batches):
                     self._stop_if_asked()
