@@ -280,6 +280,30 @@ def test_counts_tell_pictures_sentences_failures_and_what_is_offline(catalog: Ca
     assert catalog.counts().items == 3
 
 
+@pytest.mark.parametrize(
+    ("away", "offline"),
+    [(["/photos"], 3), (["/photos/sub"], 2), (["/photos", "/photos/sub"], 3), (["/photos-b"], 1)],
+)
+def test_every_picture_in_a_root_that_is_away_is_offline_once(
+    catalog: Catalog, away: list[str], offline: int
+) -> None:
+    inner = catalog.add_root("/photos/sub", RootKind.FOLDER)
+    catalog.add_root("/photos-b", RootKind.FOLDER)
+    catalog.commit(
+        Batch(
+            files=(
+                picture("/photos/a", one_hot(0)),
+                picture("/photos/sub/b", one_hot(1)),
+                picture("/photos/sub/c", one_hot(2), root_id=inner),
+                picture("/photos-b/d", one_hot(3)),
+            )
+        )
+    )
+    for root in catalog.roots():
+        catalog.set_offline(root.id, root.path in away)
+    assert catalog.counts().offline == offline
+
+
 def test_a_root_is_added_once_and_is_online_when_added_again(catalog: Catalog) -> None:
     catalog.set_offline(1, True)
     assert catalog.roots() == [Root(1, "/photos", RootKind.FOLDER, offline=True)]

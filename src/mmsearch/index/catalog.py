@@ -1,6 +1,7 @@
 """The catalog: SQLite, the library's only truth about items, vectors, roots and failures."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,12 +126,9 @@ class Catalog(Session):
         Pictures under it that were found through another root are among them, so that a
         folder inside an indexed folder is not indexed twice. One query.
         """
-        ((root, kind),) = self.rows("SELECT path, kind FROM roots WHERE id = ?", root_id)
-        if RootKind(kind) is not RootKind.FOLDER:
-            return {known.path: known for known in self._files("path = ?", root)}
-        low = root.rstrip(b"/") + b"/"
-        high = low[:-1] + b"0"  # the byte after "/"
-        return {known.path: known for known in self._files("path >= ? AND path < ?", low, high)}
+        ((path, kind),) = self.rows("SELECT path, kind FROM roots WHERE id = ?", root_id)
+        where, values = _at_or_under(path, RootKind(kind))
+        return {known.path: known for known in self._files(where, *values)}
 
     def known_texts(self, root_id: int | None) -> dict[str, KnownText]:
         """Return the sentences of a root, by digest; None: those added from Python."""
@@ -195,16 +193,27 @@ class Catalog(Session):
 
     def counts(self) -> Counts:
         """Return how much the library holds."""
-        images = texts = offline = 0
-        away = {root.id for root in self.roots() if root.offline}
-        for root_id, modality, count in self.rows(
-            "SELECT root_id, modality, count(*) FROM items GROUP BY root_id, modality"
+        held: Counter[str] = Counter()
+        for modality, count in self.rows(
+            "SELECT modality, count(*) FROM items GROUP BY root_id, modality"
         ):
-            images += count if modality == Modality.IMAGE else 0
-            texts += count if modality == Modality.TEXT else 0
-            offline += count if root_id in away else 0
+            held[modality] += count
         ((failed,),) = self.rows("SELECT count(*) FROM failures")
-        return Counts(images, texts, failed, offline)
+        return Counts(
+            held[Modality.IMAGE.value],
+            held[Modality.TEXT.value],
+            failed,
+            sum(map(self._held, _disjoint([root for root in self.roots() if root.offline]))),
+        )
+
+    def _held(self, root: Root) -> int:
+        """Return how many items a root holds, wherever they were first found."""
+        if root.kind is RootKind.TEXTS:
+            rows = self.rows("SELECT count(*) FROM items WHERE root_id = ?", root.id)
+        else:
+            where, values = _at_or_under(os.fsencode(root.path), root.kind)
+            rows = self.rows(f"SELECT count(*) FROM items WHERE {where}", *values)
+        return int(rows[0][0])
 
     def failures(self, root_id: int | None = None) -> list[Failure]:
         """Return what could not be indexed, by path; of one root when asked."""
@@ -268,6 +277,30 @@ class Catalog(Session):
             "JOIN library ON library.space_id = spaces.id"
         )
         return (rows[0][0], Space(*rows[0][1:])) if rows else None
+
+
+def _at_or_under(root: bytes, kind: RootKind) -> tuple[str, tuple[bytes, ...]]:
+    """Return the SQL condition on a picture's path, with its values."""
+    if kind is not RootKind.FOLDER:
+        return "path = ?", (root,)
+    low = root.rstrip(b"/") + b"/"
+    return "path >= ? AND path < ?", (low, low[:-1] + b"0")  # "0" comes after "/"
+
+
+def _disjoint(roots: Sequence[Root]) -> list[Root]:
+    """Return the roots without those that lie in another one."""
+    kept = [root for root in roots if root.kind is RootKind.TEXTS]
+    pictures = {
+        os.fsencode(root.path).rstrip(b"/") + b"/": root
+        for root in roots
+        if root.kind is not RootKind.TEXTS
+    }
+    top = b""
+    for path in sorted(pictures):
+        if not top or not path.startswith(top):
+            kept.append(pictures[path])
+            top = path
+    return kept
 
 
 def _item(row: tuple[Any, ...]) -> Item:
