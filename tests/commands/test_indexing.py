@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def test_a_folder_that_is_not_there_now_is_a_warning(
     assert done.exit_code == 0
     assert _counts(done.stdout, unchanged=3, offline=3)
     assert "is not there; its items are kept" in done.stderr
+
+
+def test_a_picture_that_may_not_be_read_does_not_stop_the_others(
+    run: Command, photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = sorted(photos.iterdir())
+    real = os.access  # asked before a file is opened; the superuser may open every file
+    monkeypatch.setattr(
+        os, "access", lambda file, mode: Path(file) not in named and real(file, mode)
+    )
+    done = run("index", *named, "--model", model, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert _counts(done.stdout, new=3, encoded=3)
 
 
 def test_another_model_needs_reindex(run: Command, indexed: Path, tmp_path: Path) -> None:

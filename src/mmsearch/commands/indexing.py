@@ -31,6 +31,7 @@ def index(
         list[Path] | None,
         typer.Argument(
             metavar="[PATH]...",
+            readable=False,  # what cannot be read is a row of the report
             help="Folders and pictures; without any, everything indexed before is looked at again.",
             show_default=False,
         ),
