@@ -91,6 +91,30 @@ def test_the_references_spellings_are_understood(asked: list[dict[str, Any]]) ->
     assert "--num_epochs" not in run("--help").output
 
 
+def test_the_reference_lines_of_commands_run_as_they_are(
+    asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "f30k_precomp").mkdir()
+    lines = {
+        "f30k_precomp": tmp_path / "f30k_precomp",
+        "f30k": tmp_path,
+    }
+    for name, data in lines.items():
+        line = f"--data_path={tmp_path} --data_name={name} --logger_name=runs/x --max_violation"
+        more = "--vocab_path=v --use_restval --reset_train --img_dim=4096 --measure=cosine"
+        result = run(*line.split(), *more.split(), "--num_layers=1")
+        assert result.exit_code == 0, result.output
+        assert asked[-1]["data"] == data
+
+
+def test_the_references_clip_is_divided_by_the_batch_of_a_config_file(
+    asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("batch_size = 64\n")
+    assert config_of(asked, "--config", file, "--grad_clip=2").grad_clip == 2 / 64
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -99,8 +123,12 @@ def test_the_references_spellings_are_understood(asked: list[dict[str, Any]]) ->
         (["data", "--output=run", "--margin=9"], "out of range"),
         (["data", "--output=run", "--preset=vsep"], "did you mean 'vsepp'"),
         (["data", "--output=run", "--mining=easy"], "easy"),
+        (["data", "--output=run", "--measure=order"], "--measure order is not supported"),
+        (["data", "--output=run", "--use_abs"], "--use_abs is not supported"),
         (["absent-folder", "--output=run"], "absent-folder"),
-        (["--resume=run", "--lr=1"], "keeps its settings"),
+        (["--resume=run", "--lr=1"], "leave out --lr,"),
+        (["--resume=run", "--preset=vsepp"], "leave out --preset,"),
+        (["--resume=run", "--images=pictures"], "leave out --images,"),
         (["--resume=absent-run"], "not a training run"),
     ],
 )
@@ -121,6 +149,14 @@ def test_an_unknown_key_of_a_config_file_names_the_nearest(tmp_path: Path) -> No
     result = run("data", "--output", tmp_path / "run", "--config", file)
     assert result.exit_code == 2
     assert "did you mean 'epochs'" in result.stderr
+
+
+def test_a_preset_that_is_no_name_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("preset = 3\n")
+    result = run("data", "--output", tmp_path / "run", "--config", file)
+    assert result.exit_code == 2
+    assert "must be of type str" in result.stderr
 
 
 def test_a_run_from_the_command_line_prints_its_best_epoch(tmp_path: Path) -> None:

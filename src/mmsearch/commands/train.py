@@ -26,6 +26,7 @@ from mmsearch.retrieval.vse.config import (
 )
 
 _APART = {"preset", "val_fraction", "seed", "epochs", "batch_size", "lr"}
+_CLIP_OF_SUM = "grad_clip_of_sum"
 _PANEL = "Settings (each preset has its own defaults)"
 
 
@@ -79,7 +80,9 @@ def train(
     """
     given, data, output = _settings(settings, data, output)
     if resume is not None:
-        _refuse_with_resume(data, output, given)
+        others = {"preset": preset_name, "init": init, "config": config, "format": layout}
+        others |= {"output": output, "images": images, "cache": cache}
+        _refuse_with_resume(data, {**given, **others})
         _resume(resume, as_json=as_json)
         return
     if data is None:
@@ -89,7 +92,7 @@ def train(
     from_file = read_config_file(config) if config else {}
     recipe = preset_name or from_file.get("preset", "default")
     from_file.pop("preset", None)
-    chosen = with_settings(preset(recipe, **from_file), given)
+    chosen = with_settings(preset(recipe, **from_file), _clip_of_mean(given, from_file))
     _start(
         {
             "data": data,
@@ -156,8 +159,9 @@ def _default_cache() -> Path:
     return Path(override) if override else Path(platformdirs.user_cache_dir("mmsearch"))
 
 
-def _refuse_with_resume(data: Path | None, output: Path | None, given: Mapping[str, Any]) -> None:
-    extra = [*given, *(["DATA"] if data else []), *(["--output"] if output else [])]
+def _refuse_with_resume(data: Path | None, flags: Mapping[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None]
+    extra = [*(["DATA"] if data else []), *given]
     if extra:
         raise ConfigError(
             f"a resumed run keeps its settings; leave out {extra[0]}, or start anew with --init"
@@ -165,6 +169,15 @@ def _refuse_with_resume(data: Path | None, output: Path | None, given: Mapping[s
 
 
 # -- flags ---------------------------------------------------------------------------------------
+
+
+def _only(name: str, value: object, known: object) -> dict[str, Any]:
+    """Refuse a choice of the reference's that would make another model than was asked for."""
+    if value != known:
+        shown = f"--{name}" if value is True else f"--{name} {value}"
+        raise ConfigError(f"{shown} is not supported; leave it out")
+    return {}
+
 
 _ALIASES: dict[str, tuple[Any, Callable[[Any], dict[str, Any]]]] = {
     "num_epochs": (int, lambda v: {"epochs": v}),
@@ -176,15 +189,33 @@ _ALIASES: dict[str, tuple[Any, Callable[[Any], dict[str, Any]]]] = {
     "crop_size": (int, lambda v: {"image_size": v}),
     "cnn_type": (str, lambda v: {"image_encoder": f"timm:{v}"}),
     "max_violation": (bool, lambda v: {"mining": "hardest"} if v else {}),
-    # the reference clips the gradient of a sum over the batch, here it is a mean
-    "grad_clip": (float, lambda v: {"grad_clip_of_sum": v}),
+    "grad_clip": (float, lambda v: {_CLIP_OF_SUM: v}),
     "data_path": (Path, lambda v: {"data": v}),
+    "data_name": (str, lambda v: {"data_name": v}),
     "logger_name": (Path, lambda v: {"output": v}),
     "workers": (int, lambda _: {}),
     "log_step": (int, lambda _: {}),
     "val_step": (int, lambda _: {}),
+    # what is so here in any case: the vocabulary comes from train, whose part restval is
+    "vocab_path": (Path, lambda _: {}),
+    "img_dim": (int, lambda _: {}),
+    "reset_train": (bool, lambda _: {}),
+    "use_restval": (bool, lambda _: {}),
+    "num_layers": (int, lambda v: _only("num_layers", v, 1)),
+    "measure": (str, lambda v: _only("measure", v, "cosine")),
+    "use_abs": (bool, lambda v: _only("use_abs", v, False)),
+    "no_imgnorm": (bool, lambda v: _only("no_imgnorm", v, False)),
 }
 """The spellings of the reference implementation (fartashf/vsepp), hidden from --help."""
+
+
+def _clip_of_mean(given: Mapping[str, Any], from_file: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the reference's clip, of the gradient of a sum, into that of a mean over the batch."""
+    rest = {name: value for name, value in given.items() if name != _CLIP_OF_SUM}
+    if _CLIP_OF_SUM in given:
+        batch = with_settings(TrainConfig(), {**from_file, **rest}).batch_size
+        rest["grad_clip"] = given[_CLIP_OF_SUM] / batch
+    return rest
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -221,7 +252,7 @@ def _flag(one: Field[Any], kind: Any) -> inspect.Parameter:
 
 
 def _alias(name: str, kind: Any) -> inspect.Parameter:
-    declared = f"--{name}" if kind is not bool else f"--{name}/--no_{name}"
+    declared = f"--{name}"
     option = typer.Option(declared, hidden=True)
     return inspect.Parameter(
         f"alias_{name}",
@@ -252,7 +283,8 @@ def _settings(
         value = values.get(f"alias_{name}")
         if value is not None:
             given.update(translate(value))
-    if "grad_clip_of_sum" in given:
-        batch = given.get("batch_size", TrainConfig().batch_size)
-        given["grad_clip"] = given.pop("grad_clip_of_sum") / batch
-    return given, given.pop("data", data), given.pop("output", output)
+    data, output = given.pop("data", data), given.pop("output", output)
+    name = given.pop("data_name", None)
+    if data is not None and name is not None and (data / name).exists():
+        data /= name  # the reference keeps its precomputed sets in folders of that name
+    return given, data, output

@@ -17,6 +17,7 @@ from mmsearch.retrieval.decode import read_image
 from mmsearch.retrieval.encoder import OnnxEncoder
 from mmsearch.retrieval.folder import read_model_folder
 from mmsearch.retrieval.scenes import SceneOptions, write_scenes
+from mmsearch.retrieval.vse.backbone import load_backbone, save_backbone
 from mmsearch.retrieval.vse.config import TrainConfig, preset
 from mmsearch.retrieval.vse.train import TrainJob, resume, start
 
@@ -158,6 +159,18 @@ def test_resuming_a_finished_run_exports_again_and_trains_nothing(
     assert result.model.is_dir()
 
 
+def test_a_run_is_resumed_from_another_folder_with_its_backbones_weights(
+    scenes: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_backbone(load_backbone("cnn", size=16, width=4), tmp_path / "cnn.safetensors")
+    monkeypatch.chdir(tmp_path)
+    settings = {"backbone_weights": "cnn.safetensors", "epochs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        start(job(scenes, tmp_path / "run", cache, **settings), Quiet(interrupt_at=(1, 1)))
+    monkeypatch.chdir(tmp_path.parent)
+    assert resume(tmp_path / "run", Quiet()).model.is_dir()
+
+
 def test_resuming_with_changed_captions_is_refused(
     scenes: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -180,7 +193,10 @@ def test_an_output_that_holds_files_is_not_overwritten(
     assert (tmp_path / "note.txt").read_text() == "mine"
 
 
-def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [None, "[]", "{}", "{"])
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path, config: str | None) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
     with pytest.raises(InputError, match="not a training run"):
         resume(tmp_path, Quiet())
 

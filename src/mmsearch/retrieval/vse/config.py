@@ -210,11 +210,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 PRESETS = {**PRESETS, "vse0": {**PRESETS["vsepp"], "mining": Mining.ALL}}
 
 
-def preset(name: str, **overrides: Any) -> TrainConfig:
+def preset(name: object, **overrides: Any) -> TrainConfig:
     """Return the settings of a preset with some replaced.
 
     Raises ConfigError for an unknown preset or setting (naming the nearest), or a bad value.
     """
+    if not isinstance(name, str):  # a config file may hold anything
+        raise ConfigError(f"preset = {name!r} must be of type str")
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; {_nearest(name, PRESETS)}")
     return with_settings(TrainConfig(preset=name), {**PRESETS[name], **overrides})

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,11 +89,12 @@ def resume(run: Path, observer: RunObserver) -> TrainResult:
     """
     try:
         saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        written_as = saved["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run} is not a training run (no readable config.json)") from error
-    if saved.get("format") != RUN_FORMAT:
+    if written_as != RUN_FORMAT:
         raise InputError(
-            f"{run} was written by another version (run format {saved.get('format')}, "
+            f"{run} was written by another version (run format {written_as}, "
             f"this is {RUN_FORMAT}); update mmsearch"
         )
     preset_name = saved["config"].get("preset", "default")
@@ -199,9 +200,15 @@ def _write_config(job: TrainJob, captions: Captions, *, check: bool) -> None:
         "cache": str(job.cache.absolute()),
         "data_digest": digest,
         "versions": versions(),
-        "config": job.config.as_dict(),
+        "config": _from_anywhere(job.config).as_dict(),
     }
     file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _from_anywhere(config: TrainConfig) -> TrainConfig:
+    """Make the place of the backbone's weights absolute, for a run resumed from elsewhere."""
+    weights = config.backbone_weights
+    return replace(config, backbone_weights=str(Path(weights).absolute()) if weights else "")
 
 
 def _data_digest(captions: Captions) -> str:
