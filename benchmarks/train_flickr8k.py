@@ -38,7 +38,7 @@ class Lines:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def on_step(self, *_: object) -> None:
         """Say nothing."""
 
     def on_message(self, message: str) -> None:
