@@ -206,3 +206,9 @@ def test_whatever_a_csv_writer_writes_is_read_back(
     assert captions(data)["a.jpg"] == tuple(
         unicodedata.normalize("NFC", text.strip()) for text in texts
     )
+
+
+def test_a_first_line_too_long_for_a_header_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("x" * 200_000)
+    with pytest.raises(DataError, match="no header"):
+        load_captions(tmp_path)

@@ -76,6 +76,14 @@ def test_an_image_in_two_lists_is_in_both_splits_and_warned_of(tmp_path: Path) -
     )
 
 
+def test_the_figures_of_train_are_never_what_an_overlap_spoils(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "devImages.txt").write_text("a.jpg\n")
+    (tmp_path / "trainImages.txt").write_text("a.jpg\nb.jpg\nc.jpg\nd.jpg\n")
+    (warning,) = load_captions(tmp_path).warnings
+    assert warning.endswith("figures on dev will be too good")
+
+
 def test_a_listed_image_without_caption_is_reported_at_its_line(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "trainImages.txt").write_text("a.jpg\nz.jpg\n")

@@ -1,6 +1,7 @@
 """Whole runs on drawn scenes: what a run folder holds, resuming, second stages, bad data."""
 
 import json
+import shutil
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,6 +219,26 @@ def test_bad_pictures_and_lines_are_reported_and_left_out(cache: Path, tmp_path:
     assert "absent.png" in said
     assert Path(first).name in said
     assert len(listener.records) == 1
+
+
+def test_what_stands_in_train_and_in_a_held_out_part_is_warned_of(
+    cache: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    write_scenes(data, SceneOptions(train=10, dev=0, test=0, size=24, captions=1))
+    rows = [line.partition(",") for line in (data / "captions_train.csv").read_text().splitlines()]
+    lines = []
+    for image, _, _ in rows[1:]:
+        copy = Path(image).with_stem(Path(image).stem + "_copy")
+        shutil.copy(data / image, data / copy)
+        lines += [f"{image},a scene", f"{copy},a scene"]
+    (data / "captions_train.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
+    listener = Quiet(interrupt_at=(1, 1))
+    with pytest.raises(KeyboardInterrupt):
+        start(job(data, tmp_path / "run", cache, val_fraction=0.4), listener)
+    said = "\n".join(listener.messages)
+    assert "1 caption(s) stand in both train and dev on different images" in said
+    assert "stand in both train and dev under different names" in said
 
 
 def test_a_second_stage_starts_from_the_weights_of_the_first(

@@ -5,6 +5,7 @@ Flickr8k/30k token files (`flickr`): each module finds its files in a folder and
 into rows; `collect` looks the images up and groups the rows; `load` picks the layout.
 """
 
+from mmsearch.retrieval.captions.collect import overlaps
 from mmsearch.retrieval.captions.data import (
     CaptionData,
     CaptionedImage,
@@ -20,5 +21,6 @@ __all__ = [
     "DataFormat",
     "Problem",
     "load_captions",
+    "overlaps",
     "with_dev",
 ]

@@ -67,7 +67,11 @@ def read_csv(source: Source) -> Iterator[Found]:
 
 def _header(line: str, file: Path) -> _Header:
     for delimiter in _DELIMITERS:
-        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter))]
+        try:
+            cells = next(csv.reader([line], delimiter=delimiter))
+        except csv.Error:  # a line too long for any header
+            break
+        names = [name.strip().lower() for name in cells]
         image = next((names.index(name) for name in IMAGE_COLUMNS if name in names), None)
         caption = next((names.index(name) for name in CAPTION_COLUMNS if name in names), None)
         if image is not None and caption is not None:

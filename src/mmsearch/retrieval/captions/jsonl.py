@@ -33,6 +33,9 @@ def _line(line: str, split: str | None, where: str) -> Iterator[Found]:
         return
     try:
         value: object = json.loads(line)
+    except json.JSONDecodeError as error:  # its own line number would count from this line
+        yield Problem(where, f"not JSON ({error.msg}, character {error.pos + 1})")
+        return
     except (ValueError, RecursionError) as error:
         yield Problem(where, f"not JSON ({error})")
         return

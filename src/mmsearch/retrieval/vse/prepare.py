@@ -1,6 +1,6 @@
 """From caption data to tensors: splits, vocabulary, features or pixels, each image once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mmsearch.retrieval.captions import (
     CaptionedImage,
     DataFormat,
     load_captions,
+    overlaps,
     with_dev,
 )
 from mmsearch.retrieval.vse.backbone import Backbone
@@ -25,7 +26,12 @@ from mmsearch.retrieval.vse.batches import (
     owners,
 )
 from mmsearch.retrieval.vse.config import TrainConfig
-from mmsearch.retrieval.vse.features import Features, extract_features, load_pixels
+from mmsearch.retrieval.vse.features import (
+    Features,
+    PictureRows,
+    extract_features,
+    load_pixels,
+)
 from mmsearch.retrieval.vse.views import View
 from mmsearch.retrieval.vse.vocabulary import encode_captions
 
@@ -64,12 +70,16 @@ def read_splits(
     Raises DataError when nothing is usable or there is nothing to train on.
     """
     found = load_captions(data, format=layout, images=images)
-    if "dev" not in found.splits:
+    warnings = found.warnings
+    divided = "dev" in found.splits
+    if not divided:
         found = with_dev(found, config.val_fraction, config.seed)
     train, dev = _split(found, "train", data), _split(found, "dev", data)
+    if not divided:
+        warnings = (*warnings, *overlaps({"train": train, "dev": dev}))
     if sum(len(image.captions) for image in train) < 2 or len(train) < 2:
         raise DataError(f"{data} has fewer than two images to train on; add captioned images")
-    return Captions(train, dev, tuple(str(problem) for problem in found.problems), found.warnings)
+    return Captions(train, dev, tuple(str(problem) for problem in found.problems), warnings)
 
 
 def _split(found: CaptionData, name: str, data: Path) -> tuple[CaptionedImage, ...]:
@@ -101,8 +111,11 @@ class InputLoader:
         A picture that cannot be read leaves its split with its captions, and is a problem of
         the result. Raises DataError when a split has nothing left.
         """
-        train, train_images, bad_train = self._split(captions.train, tokenizer, "train")
-        dev, dev_images, bad_dev = self._split(captions.dev, tokenizer, "dev")
+        digests: dict[str, dict[str, Path]] = {"train": {}, "dev": {}}
+        train, train_images, bad_train = self._split(
+            captions.train, tokenizer, "train", digests["train"]
+        )
+        dev, dev_images, bad_dev = self._split(captions.dev, tokenizer, "dev", digests["dev"])
         features = None
         if isinstance(train.images, FeatureSource):
             features = train.images.features
@@ -116,15 +129,21 @@ class InputLoader:
             train_images=train_images,
             dev_images=dev_images,
             problems=(*bad_train, *bad_dev),
-            warnings=tuple(self.warnings),
+            warnings=(*self.warnings, *_copies(digests)),
         )
 
     def _split(
-        self, images: Sequence[CaptionedImage], tokenizer: Tokenizer, split: str
+        self,
+        images: Sequence[CaptionedImage],
+        tokenizer: Tokenizer,
+        split: str,
+        digests: dict[str, Path],
     ) -> tuple[Split, tuple[CaptionedImage, ...], list[str]]:
         paths = [image.path for image in images]
-        source, failed = self._source(paths, split)
+        source, rows = self._source(paths, split)
+        failed = rows.failed
         kept = tuple(image for image in images if image.path not in failed)
+        digests.update(zip(rows.digests, (image.path for image in kept), strict=True))
         if not kept:
             reason = next(iter(failed.values()), "no images")
             raise DataError(f"no image of the {split} split can be read (first: {reason})")
@@ -134,11 +153,11 @@ class InputLoader:
         owner = owners([image.captions for image in kept])
         return Split(source, tokens, lengths, owner), kept, problems
 
-    def _source(self, paths: list[Path], split: str) -> tuple[ImageSource, dict[Path, str]]:
+    def _source(self, paths: list[Path], split: str) -> tuple[ImageSource, PictureRows]:
         if not self.config.end_to_end:
             found = self._features(paths, split)
             views = self._views(paths) if split == "train" else None
-            return FeatureSource(torch.from_numpy(found.array), views), dict(found.failed)
+            return FeatureSource(torch.from_numpy(found.array), views), found
         pixels = load_pixels(
             paths,
             self.backbone.preprocessing,
@@ -149,7 +168,7 @@ class InputLoader:
         source = PixelSource(
             pixels.array, self.backbone.preprocessing, self.config.augment, self.config.flip
         )
-        return source, dict(pixels.failed)
+        return source, pixels
 
     def _views(self, paths: list[Path]) -> torch.Tensor | None:
         """Return features (v, n, d) of random cuts, or None when none are asked for."""
@@ -171,3 +190,14 @@ class InputLoader:
 
     def _progress(self, split: str, what: str) -> Callable[[int, int], None]:
         return lambda done, total: self.on_progress(f"{split} {what}", done, total)
+
+
+def _copies(digests: Mapping[str, Mapping[str, Path]]) -> list[str]:
+    """Warn of pictures of equal content that stand in both splits under two names."""
+    train, dev = digests["train"], digests["dev"]
+    copies = [digest for digest in train if digest in dev and train[digest] != dev[digest]]
+    if not copies:
+        return []
+    one, other = train[copies[0]], dev[copies[0]]
+    found = f"{len(copies)} image(s) stand in both train and dev under different names"
+    return [f"{found}, such as {one} and {other}: figures on dev will be too good"]
