@@ -60,6 +60,12 @@ def test_the_backward_direction_reads_from_the_end() -> None:
     torch.testing.assert_close(before[1:], after[1:])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_maximum_is_taken_in_low_precision_too(dtype: torch.dtype) -> None:
+    states = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]]], dtype=dtype)
+    assert pool(states, torch.tensor([2]), Pooling.MAX).tolist() == [[3.0, -2.0]]
+
+
 def test_pooling_by_hand() -> None:
     states = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]]])
     lengths = torch.tensor([2])
@@ -94,7 +100,7 @@ def test_the_packed_gru_equals_the_stock_one_forwards_and_backwards() -> None:
     stock.zero_grad()
     single = stock.float()
     found = run_packed_gru(single, packed._replace(data=packed.data.float()))
-    (found.data**2).sum().backward()
+    (found.data**2).sum().backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     torch.testing.assert_close(found.data.double(), wanted.data.detach(), atol=1e-5, rtol=1e-4)
     for parameter, gradient in zip(single.parameters(), expected, strict=True):
         assert parameter.grad is not None

@@ -197,8 +197,20 @@ def test_embedding_a_split_keeps_the_order_of_captions() -> None:
             )
 
 
-def test_low_precision_products_stay_close_to_float32() -> None:
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_products_stay_close_to_float32(precision: str) -> None:
     full, low = Listener(), Listener()
     trainer_of(preset("default", **SMALL), full, Checkpoints()).run()
-    trainer_of(preset("default", **SMALL, precision="bf16"), low, Checkpoints()).run()
+    trainer_of(preset("default", **SMALL, precision=precision), low, Checkpoints()).run()
     assert low.records[0]["loss"] == pytest.approx(full.records[0]["loss"], rel=0.02)
+
+
+def test_a_resumed_fp16_run_goes_on_with_the_scale_it_had() -> None:
+    config = preset("default", **SMALL, precision="fp16")
+    kept = Checkpoints()
+    trainer = trainer_of(config, Listener(), kept)
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 1024.0})
+    again = trainer_of(config, Listener(), kept)
+    again.load_state_dict(trainer.state_dict())
+    assert again.scaler.get_scale() == 1024.0
+    assert not trainer_of(preset("default", **SMALL), Listener(), kept).scaler.is_enabled()

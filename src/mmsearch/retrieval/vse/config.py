@@ -74,11 +74,12 @@ class Schedule(StrEnum):
 
 
 class Precision(StrEnum):
-    """Arithmetic of the towers; `auto` is bf16 on a GPU and fp32 on a CPU."""
+    """Arithmetic of the towers; `auto` is bf16 on a GPU (fp16 on an old one), fp32 on a CPU."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
+    FP16 = "fp16"
 
 
 def _setting(default: Any, about: str, low: float = 0, high: float = float("inf")) -> Any:
@@ -156,7 +157,9 @@ class TrainConfig:
     val_fraction: float = _setting(
         0.1, "Share of images held out where no dev split is.", 0.001, 0.9
     )
-    precision: Precision = _setting(Precision.AUTO, "auto is bf16 on a GPU, fp32 on a CPU.")
+    precision: Precision = _setting(
+        Precision.AUTO, "auto is bf16 on a GPU (fp16 where it lacks bf16), fp32 on a CPU."
+    )
     threads: int = _setting(0, "CPU threads; 0 takes all cores this process may use.", 0, 1024)
 
     def __post_init__(self) -> None:

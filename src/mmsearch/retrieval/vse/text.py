@@ -95,7 +95,7 @@ def pool(states: Tensor, lengths: Tensor, pooling: Pooling) -> Tensor:
     mask = valid.unsqueeze(2)
     if pooling is Pooling.MEAN:
         return (states * mask).sum(1) / lengths.view(-1, 1)
-    return states.masked_fill(~mask, float(torch.finfo(torch.float32).min)).amax(1)
+    return states.masked_fill(~mask, torch.finfo(states.dtype).min).amax(1)
 
 
 def _positions(width: int, lengths: Tensor) -> Tensor:

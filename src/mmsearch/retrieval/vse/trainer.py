@@ -80,6 +80,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     stopping: bool = False
     optimizer: torch.optim.Optimizer = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
     mining: MiningSchedule = field(init=False)
     shadow: list[Tensor] = field(init=False)
     steps_per_epoch: int = field(init=False)
@@ -88,6 +89,9 @@ class Trainer:
         config = self.config
         self.model.to(self.device)
         self.optimizer = _optimizer(self.model, config)
+        # Small gradients vanish in fp16 unless scaled; elsewhere the scaler does nothing.
+        half = self._amp_dtype() is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.steps_per_epoch = max(1, math.ceil(len(self.train.owner) / config.batch_size))
         if len(self.train.owner) % config.batch_size == 1 and self.steps_per_epoch > 1:
             self.steps_per_epoch -= 1
@@ -177,10 +181,12 @@ class Trainer:
                 scores, same, temperature=config.temperature
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         if config.grad_clip:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self._average()
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -209,10 +215,10 @@ class Trainer:
 
     def _amp_dtype(self) -> torch.dtype | None:
         wanted = self.config.precision
-        on_gpu = self.device.type == "cuda"
-        if wanted is Precision.BF16 or (wanted is Precision.AUTO and on_gpu):
-            return torch.bfloat16
-        return None
+        if wanted is Precision.AUTO and self.device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float16
+        return {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}.get(wanted)
 
     def _average(self) -> None:
         if not self.shadow:
@@ -257,7 +263,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "mining": self.mining.state_dict(),
             "shadow": self.shadow,
+            "scaler": self.scaler.state_dict(),
             "torch_rng": torch.get_rng_state(),
+            "gpu_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -266,7 +274,11 @@ class Trainer:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.mining.load_state_dict(saved["mining"])
         self.shadow = [tensor.to(self.device) for tensor in saved["shadow"]]
+        if saved.get("scaler"):
+            self.scaler.load_state_dict(saved["scaler"])
         torch.set_rng_state(saved["torch_rng"])
+        if saved.get("gpu_rng") is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["gpu_rng"])
 
 
 def _copy(source: list[Tensor], target: list[nn.Parameter]) -> None:
