@@ -241,6 +241,30 @@ def test_what_stands_in_train_and_in_a_held_out_part_is_warned_of(
     assert "stand in both train and dev under different names" in said
 
 
+def test_a_run_in_the_current_folder_is_named_after_it(
+    scenes: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    start(job(scenes, Path(), cache, epochs=1), Quiet())
+    assert read_model_folder(Path("model")).name == "here"
+
+
+def test_epochs_of_a_killed_run_that_are_in_no_checkpoint_are_trained_again(
+    scenes: Path, cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        start(job(scenes, run, cache), Quiet(interrupt_at=(2, 1)))
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"epoch": 2, "rsum": 600.0}\n{"epoch": 3, "rs')
+    resume(run, Quiet())
+    figures = _figures(run)
+    assert [record["epoch"] for record in figures] == [1, 2]
+    assert "i2t" in figures[1]
+    assert not list(run.glob(".*"))
+
+
 def test_a_second_stage_starts_from_the_weights_of_the_first(
     finished: Path, scenes: Path, cache: Path, tmp_path: Path
 ) -> None:

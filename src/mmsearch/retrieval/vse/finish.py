@@ -48,7 +48,7 @@ def finish(run: Path, done: Finished, records: Sequence[Mapping[str, Any]]) -> E
     best = {**records[done.trainer.progress.best_epoch - 1], **found.as_dict()}
     facts = _facts(done, best)
     spec = ExportSpec(
-        name=run.name,
+        name=run.resolve().name,  # also where it is `.`
         length=done.trainer.config.max_length,
         licence=done.trainer.config.licence,
         source=facts["recipe"],
@@ -64,7 +64,7 @@ def finish(run: Path, done: Finished, records: Sequence[Mapping[str, Any]]) -> E
     exported = export_model(towers, spec, _samples(done.dev_images), run / "model")
     card = render_card(
         ModelCard(
-            name=run.name,
+            name=spec.name,
             dim=done.trainer.config.embed_dim,
             seed=done.trainer.config.seed,
             best=best,

@@ -151,7 +151,7 @@ def _prepare_and_train(job: TrainJob, observer: RunObserver, *, resume: bool) ->
         tokenizer=tokenizer,
         train_images=inputs.train_images,
         dev_images=inputs.dev_images,
-        data_name=job.data.name,
+        data_name=job.data.resolve().name,
         data_digest=_data_digest(captions),
     )
     finish(job.output, done, records)
@@ -296,11 +296,19 @@ def _loop(job: TrainJob, trainer: Trainer, observer: Observer) -> None:
 
 
 def _forget_unsaved_epochs(file: Path, epochs: int) -> None:
-    """Drop lines of epochs that the last checkpoint does not know; they are trained again."""
-    records = [record for record in read_metrics(file) if record["epoch"] <= epochs]
-    file.unlink(missing_ok=True)
-    for record in records:
-        append_metrics(file, record)
+    """Drop lines of epochs that the last checkpoint does not know; they are trained again.
+
+    A process killed at any moment leaves the file before or this one.
+    """
+    records = read_metrics(file)
+    known = [record for record in records if record["epoch"] <= epochs]
+    if len(known) == len(records):
+        return
+    new = file.with_name(f".{file.name}.new")
+    new.write_bytes(b"")
+    for record in known:
+        append_metrics(new, record)
+    new.replace(file)
 
 
 @contextmanager
