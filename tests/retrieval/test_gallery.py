@@ -66,6 +66,20 @@ def test_a_thumbnail_of_no_picture_is_an_error(tmp_path: Path) -> None:
         thumbnail(tmp_path / "absent.jpg")
 
 
+def test_a_pipe_where_a_picture_was_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DecodeError, match="not a file"):
+        thumbnail(tmp_path / "pipe.jpg")
+
+
+def test_a_thumbnail_of_a_very_large_picture_is_made_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = draw(tmp_path / "large.png", RED, (480, 400))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # Pillow warns from here on
+    assert _decoded(thumbnail(file)).size == (240, 200)
+
+
 def test_the_page_fetches_nothing_but_what_it_holds(tmp_path: Path) -> None:
     parser = _Resources()
     parser.feed(_page(_hit(draw(tmp_path / "a.png")), _hit(text="a sentence")))

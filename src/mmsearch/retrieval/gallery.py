@@ -11,10 +11,11 @@ from typing import Final
 
 from PIL import Image
 
-from mmsearch.core import Hit, Interpolation, Preprocessing, Resize
+from mmsearch.core import Hit, Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError, InputError
 from mmsearch.retrieval.colour import orientation
-from mmsearch.retrieval.decode import AnyPath, decode, read_image, shown
+from mmsearch.retrieval.decode import AnyPath, decode_bytes, read_bytes, shown
+from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
 
 THUMBNAIL: Final = 240
 _QUALITY: Final = 82
@@ -92,37 +93,39 @@ def gallery_page(sections: Sequence[Section]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_FORBIDDEN}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title} · mmsearch</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"
-        f"{body}\n<footer>Found by mmsearch. Bars and numbers are cosines: "
-        "higher is nearer.</footer>\n</body>\n</html>\n"
+        f"{body}\n<footer>Found by mmsearch. Numbers are cosines: higher "
+        "is nearer. Bars are measured against the best answer.</footer>\n</body>\n</html>\n"
     )
 
 
 def thumbnail(path: AnyPath) -> str:
     """Return a picture as a JPEG data URI that fits 240 x 240 pixels. Raises DecodeError."""
-    size = _fitting(path)
-    if size is None:
-        image = Image.fromarray(read_image(path))
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-    else:
-        none, unit = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        smaller = Preprocessing(size, Resize.SQUASH, Interpolation.LANCZOS, none, unit)
-        image = Image.fromarray(decode(path, smaller))
+    try:
+        pixels = _small(read_bytes(path), os.path.splitext(os.fsdecode(path))[1])  # noqa: PTH122
+    except DecodeError as error:
+        raise DecodeError(error.reason, shown(path)) from error
+    image = Image.fromarray(pixels)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _fitting(path: AnyPath) -> tuple[int, int] | None:
-    """Return (height, width) of the thumbnail from the header alone, None when it says nothing."""
+def _small(data: bytes, suffix: str) -> Pixels:
+    """Decode a picture at the size of its thumbnail, which its header tells."""
+    picture = embedded_picture(data, suffix)
+    rest = suffix if picture is data else ""  # a RAW photo's preview is an ordinary picture
     try:
-        with Image.open(os.fsdecode(path)) as image:
+        with quiet_pillow(), identify(picture, rest) as image:
             width, height = image.size
             if orientation(image) >= 5:
                 width, height = height, width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DecodeError("damaged picture") from error
     scale = min(1.0, THUMBNAIL / max(width, height))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    none, unit = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    smaller = Preprocessing(size, Resize.SQUASH, Interpolation.LANCZOS, none, unit)
+    return decode_bytes(picture, smaller, suffix=rest)
 
 
 def _section(section: Section) -> str:
