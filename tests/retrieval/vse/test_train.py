@@ -305,3 +305,27 @@ def test_training_leaves_torchs_generator_and_threads_alone(
     start(job(scenes, tmp_path / "run", cache, epochs=1), Quiet())
     assert torch.equal(torch.rand(1), expected)
     assert torch.get_num_threads() == threads
+
+
+def test_many_problems_are_counted_and_kept_in_a_file(cache: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_scenes(data, SceneOptions(train=40, dev=12, test=12, size=24, seed=3))
+    with (data / "captions_train.csv").open("a") as stream:
+        stream.writelines(f"absent-{n}.png,nothing\n" for n in range(25))
+    listener = Quiet()
+    start(job(data, tmp_path / "run", cache, epochs=1), listener)
+    said = [message for message in listener.messages if message.startswith("left out")]
+    assert len(said) == 11
+    assert "15 more" in said[-1]
+    assert len((tmp_path / "run" / "left-out.txt").read_text().splitlines()) == 25
+
+
+def test_an_output_that_is_a_file_is_refused(scenes: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        start(job(scenes, tmp_path / "run", cache), Quiet())
+
+
+def test_fine_tuning_a_fresh_network_is_refused(scenes: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--init"):
+        start(job(scenes, tmp_path / "run", cache, finetune=True), Quiet())

@@ -4,7 +4,7 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from mmsearch.retrieval.vse.trainer import Observer, Trainer
 from mmsearch.retrieval.vse.vocabulary import learn_tokenizer
 
 RUN_FORMAT = 1
+SHOWN_PROBLEMS = 10
 
 
 class RunObserver(Observer, Protocol):
@@ -74,6 +75,13 @@ def start(job: TrainJob, observer: RunObserver) -> TrainResult:
     Raises InputError when the output exists, DataError when nothing can be trained on,
     ConfigError for settings that do not fit, KeyboardInterrupt after saving everything.
     """
+    if job.output.exists() and not job.output.is_dir():
+        raise InputError(f"{job.output} is a file; give a folder as --output")
+    if job.config.finetune and job.config.image_encoder == "cnn" and job.init is None:
+        raise ConfigError(
+            "--finetune is a second stage: give the first run with --init RUN, or leave it out "
+            "(cnn is always trained)"
+        )
     if job.output.exists() and any(job.output.iterdir()):
         raise InputError(
             f"{job.output} is not empty; continue it with --resume {job.output}, "
@@ -132,8 +140,7 @@ def _prepare_and_train(job: TrainJob, observer: RunObserver, *, resume: bool) ->
     tokenizer.save(str(job.output / "tokenizer.json"))
     loader = InputLoader(backbone, job.config, job.cache, observer.on_progress)
     inputs = loader.load(captions, tokenizer)
-    for problem in (*captions.problems, *inputs.problems):
-        observer.on_message(f"left out: {problem}")
+    _report_problems((*captions.problems, *inputs.problems), job.output, observer)
     for warning in (*captions.warnings, *inputs.warnings):
         observer.on_message(f"warning: {warning}")
     trainer = _trainer(job, inputs, tokenizer, backbone, observer)
@@ -156,6 +163,18 @@ def _prepare_and_train(job: TrainJob, observer: RunObserver, *, resume: bool) ->
     )
     finish(job.output, done, records)
     return TrainResult(job.output, job.output / "model", records[trainer.progress.best_epoch - 1])
+
+
+def _report_problems(problems: Sequence[str], run: Path, observer: Observer) -> None:
+    """Say the first few; write all of them to `left-out.txt`."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        observer.on_message(f"left out: {problem}")
+    if problems:
+        file = run / "left-out.txt"
+        file.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+    if len(problems) > SHOWN_PROBLEMS:
+        more = len(problems) - SHOWN_PROBLEMS
+        observer.on_message(f"left out: {more} more, all of them in {run / 'left-out.txt'}")
 
 
 def _tokenizer(job: TrainJob, captions: Captions) -> Tokenizer:
