@@ -7,6 +7,6 @@ data=${1:?usage: recipes/mini.sh DATA [RUN]}
 run=${2:-runs/mini}
 .venv/bin/mmsearch train "$data" --config recipes/mini.toml --output "$run"
 .venv/bin/mmsearch evaluate "$run" "$data" --split dev
-for file in model.json image.onnx text.onnx tokenizer.json; do
+for file in model.json image.onnx text.onnx tokenizer.json README.md; do
     cp "$run/model/$file" src/mmsearch/models/mini/
 done
