@@ -55,7 +55,7 @@ def test_a_collapsed_space_costs_twice_the_margin() -> None:
 
 
 def test_the_loss_does_not_grow_with_the_batch() -> None:
-    big = torch.block_diag(SCORES, SCORES)
+    big = torch.block_diag(SCORES, SCORES)  # type: ignore[no-untyped-call] # torch leaves it untyped
     assert loss_of(Mining.HARDEST, big, same_image(torch.arange(6))) == pytest.approx(
         loss_of(Mining.HARDEST)
     )
@@ -89,7 +89,7 @@ def test_a_zero_vector_gives_a_finite_loss_and_gradients_reach_both_towers() -> 
     texts = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     scores = similarities(unit(images), unit(texts))
     loss = triplet_loss(scores, DISTINCT, margin=0.2, mining=Mining.HARDEST)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     assert torch.isfinite(loss)
     assert images.grad is not None
     assert texts.grad is not None
@@ -102,7 +102,8 @@ def test_gradients_reach_both_towers() -> None:
     images = torch.randn(3, 4, generator=generator).requires_grad_()
     texts = torch.randn(3, 4, generator=generator).requires_grad_()
     scores = similarities(unit(images), unit(texts))
-    triplet_loss(scores, DISTINCT, margin=0.5, mining=Mining.HARDEST).backward()
+    loss = triplet_loss(scores, DISTINCT, margin=0.5, mining=Mining.HARDEST)
+    loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     assert images.grad is not None
     assert texts.grad is not None
     assert images.grad.abs().sum() > 0

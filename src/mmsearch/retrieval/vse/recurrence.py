@@ -98,7 +98,7 @@ def run_packed_gru(
     `product_dtype` is the dtype of the matrix products; accumulation and state stay float32.
     Cho et al., EMNLP 2014, in the form of `torch.nn.GRU`.
     """
-    states = _PackedGRU.apply(  # type: ignore[no-untyped-call] # torch leaves apply untyped
+    states = _PackedGRU.apply(
         packed.data,
         packed.batch_sizes.tolist(),
         gru.weight_ih_l0,
