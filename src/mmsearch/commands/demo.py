@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mmsearch.commands.train import load_training
 from mmsearch.core import Modality
-from mmsearch.errors import InputError, MissingExtraError
+from mmsearch.errors import InputError
 from mmsearch.retrieval.scenes import SceneOptions, Split, write_scenes
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def demo(
     began = time.perf_counter()
     console = Console(highlight=False, soft_wrap=True)
     places = _Places(folder)
-    _load_training()
+    load_training()
     _clear(folder)
     _draw(places, _options(scenes, seed), console)
     _train(places, seed, console)
@@ -117,16 +118,6 @@ def demo(
 def _options(scenes: int, seed: int) -> SceneOptions:
     dev, test = min(200, scenes // 4), min(400, scenes // 4)
     return SceneOptions(train=scenes, dev=dev, test=test, size=RECIPE["image_size"], seed=seed)
-
-
-def _load_training() -> Any:
-    try:
-        from mmsearch.retrieval.vse import train
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("mmsearch"):
-            raise
-        raise MissingExtraError(str(error.name), "train") from error
-    return train
 
 
 def _clear(folder: Path) -> None:
@@ -172,7 +163,7 @@ def _train(places: _Places, seed: int, console: "Console") -> None:
     from mmsearch.commands.training_view import TrainingView
     from mmsearch.retrieval.vse.config import preset
 
-    training = _load_training()
+    training = load_training()
     with _stage(console, 2, "Train from random initialisation"):
         console.print(
             "   A small convolutional network and a GRU learn one space, in which a picture and "

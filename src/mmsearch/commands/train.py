@@ -108,20 +108,21 @@ def train(
 
 
 def _start(job: dict[str, Any], *, as_json: bool) -> None:
-    start = _training()
+    start = load_training()
     with _view() as view:
         result = start.start(start.TrainJob(**job), view)
     _report(result, as_json=as_json)
 
 
 def _resume(run: Path, *, as_json: bool) -> None:
-    training = _training()
+    training = load_training()
     with _view() as view:
         result = training.resume(run, view)
     _report(result, as_json=as_json)
 
 
-def _training() -> Any:
+def load_training() -> Any:
+    """Import the training module, and torch with it. Raises MissingExtraError without the extra."""
     from mmsearch.retrieval.vse.threads import wait_passively
 
     wait_passively()
