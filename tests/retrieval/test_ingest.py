@@ -285,9 +285,9 @@ def test_an_awkward_folder_is_indexed_as_far_as_it_can_be(
     (folder / "dangling.png").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.png")
     report = ingest(catalog, encoder, [folder, folder / "pipe.png"])
-    assert report.as_dict() == counts(new=4, encoded=4, failed=3)
-    assert [f.reason for f in report.failures] == [f.reason for f in catalog.failures()]
-    assert ingest(catalog, encoder, [folder]).as_dict() == counts(unchanged=4, failed=3)
+    assert report.as_dict() == counts(new=4, encoded=4, failed=5)
+    assert {f.reason for f in report.failures} == {f.reason for f in catalog.failures()}
+    assert ingest(catalog, encoder, [folder]).as_dict() == counts(unchanged=4, failed=5)
     assert encoder.images_seen == 4
 
 

@@ -151,10 +151,13 @@ def test_a_link_into_a_hidden_store_is_followed(tmp_path: Path) -> None:
     assert found(tmp_path) == ["cat.png"]
 
 
-def test_dangling_links_are_passed_over(tmp_path: Path) -> None:
+def test_dangling_links_are_reported_when_they_promise_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "folder").symlink_to("nowhere")
-    assert found(tmp_path) == []
+    entries = look(tmp_path)
+    assert [entry.reason for entry in entries if isinstance(entry, Unreadable)] == [
+        "a link that leads nowhere"
+    ]
 
 
 @pytest.fixture
@@ -165,11 +168,14 @@ def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path / "socket.jpg"
 
 
-def test_fifos_and_sockets_are_passed_over_and_reported_when_named(
-    tmp_path: Path, endpoint: Path
-) -> None:
+def test_fifos_and_sockets_are_passed_over_and_reported(tmp_path: Path, endpoint: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert found(tmp_path) == []
+    os.mkfifo(tmp_path / "no-picture")
+    assert not any(isinstance(entry, Found) for entry in look(tmp_path))
+    assert [entry.reason for entry in look(tmp_path) if isinstance(entry, Unreadable)] == [
+        "not a file or folder but a FIFO",
+        "not a file or folder but a socket",
+    ]
     entries = look(tmp_path / "pipe.jpg", endpoint, Path(os.devnull))
     assert [entry.reason for entry in entries if isinstance(entry, Unreadable)] == [
         "not a file or folder but a FIFO",

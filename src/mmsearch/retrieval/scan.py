@@ -94,9 +94,9 @@ def scan(paths: Sequence[bytes], names: Filter = EVERYTHING) -> Iterator[Found |
 
     Files are taken by suffix or, when the name has no real one, by content. Links are followed
     last, and only to what was not met under its own name; a link to a folder above is not
-    followed. Devices, FIFOs, sockets and dangling links are passed over, but reported when
-    named in `paths`; so is whatever cannot be entered. A file that vanishes meanwhile is left
-    out. A path given explicitly is taken whatever its name is.
+    followed. A device, FIFO, socket or dangling link is reported when it is named in `paths` or
+    has a picture's suffix; so is whatever cannot be entered. A file that vanishes meanwhile is
+    left out. A path given explicitly is taken whatever its name is.
     """
     walk = _Walk(tuple(outermost(paths)), names)
     for path in walk.roots:
@@ -172,12 +172,13 @@ class _Walk:
     ) -> Iterator[Found | Unreadable]:
         """Yield a picture file; put a folder into `below` and a link aside."""
         try:
-            if entry.is_symlink():
-                if entry.is_dir() or (entry.is_file() and _is_picture(entry.path)):
-                    self._links.append((entry.path, root))
-            elif entry.is_dir():
+            if entry.is_dir() and not entry.is_symlink():
                 below.append(entry.path)
-            elif entry.is_file() and _is_picture(entry.path):
+            elif not entry.is_dir() and not entry.is_file():
+                yield from _special(entry, root)
+            elif entry.is_symlink() and (entry.is_dir() or _is_picture(entry.path)):
+                self._links.append((entry.path, root))
+            elif not entry.is_symlink() and _is_picture(entry.path):
                 status = entry.stat()
                 yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
         except OSError as error:
@@ -190,6 +191,17 @@ class _Walk:
         return _identity(parent) in self._entered and (
             self._names.hidden or not name.startswith(b".")
         )
+
+
+def _special(entry: os.DirEntry[bytes], root: bytes) -> Iterator[Unreadable]:
+    """Report what is neither file nor folder, where its name promises a picture."""
+    if os.fsdecode(os.path.splitext(entry.path)[1]).lower() not in SUFFIXES:  # noqa: PTH122
+        return
+    mode = entry.stat(follow_symlinks=False).st_mode
+    if stat.S_ISLNK(mode):
+        yield Unreadable(entry.path, root, "a link that leads nowhere")
+    elif not stat.S_ISREG(mode):
+        yield Unreadable(entry.path, root, f"not a file or folder but {_kind(mode)}")
 
 
 def _identity(folder: bytes) -> Identity:
