@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsearch.core import Ids, Item, Modality, Space, Vectors
 from mmsearch.errors import InputError, SpaceMismatchError
-from mmsearch.index import database
+from mmsearch.index import database, failpoints
 from mmsearch.index.rows import (
     Batch,
     Counts,
@@ -77,6 +77,9 @@ class Catalog(Session):
                 space_id = _insert(db, "spaces", values)
                 for statement in table_statements(space_id):
                     db.execute(statement)
+                for modality in Modality:
+                    values = {"space_id": space_id, "modality": modality.value}
+                    _insert(db, "tallies", {**values, "rows": 0, "id_sum": 0})
             else:
                 space_id = known[0]
                 db.execute("UPDATE spaces SET name = ? WHERE id = ?", (space.name, space_id))
@@ -179,6 +182,7 @@ class Catalog(Session):
             target = None if current is None else Target(current[0], current[1].dim)
             revision = self.revision + 1
             db.execute("UPDATE library SET revision = ?", (revision,))
+            failpoints.reach("mid-transaction")
             BatchWriter(db, target, revision).apply(batch)
 
     def items(self, ids: Sequence[int] | Ids) -> dict[int, Item]:

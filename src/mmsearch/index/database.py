@@ -11,7 +11,7 @@ from mmsearch.errors import InputError, LibraryBusyError, MMSearchError, Unsound
 
 FILE = "catalog.sqlite"
 APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmsearch.core import Modality, Space
+from mmsearch.index import failpoints
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.database import fsync_directory
 from mmsearch.index.rows import Generation, IndexKind, Stamp
@@ -32,6 +33,7 @@ class HashingWriter:
         """Append a block."""
         self._hash.update(block)
         self._file.write(block)
+        failpoints.reach("mid-index-write")
 
     def finish(self) -> None:
         """Make what was written durable and note its checksum."""
@@ -55,11 +57,13 @@ def written(path: Path) -> Iterator[HashingWriter]:
             writer = HashingWriter(file)
             yield writer
             writer.finish()
+        failpoints.reach("before-rename")
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     fsync_directory(path.parent)
+    failpoints.reach("after-rename")
 
 
 def stamp_of(file: BinaryIO) -> Stamp:

@@ -6,6 +6,11 @@ Each step runs in a transaction together with the record that it ran (sqlite-uti
 
 from sqlite_utils import Database, Migrations
 
+from mmsearch.core import Modality
+from mmsearch.index import failpoints
+from mmsearch.index.checksums import item_checksum
+from mmsearch.index.vectors import table_name
+
 migrations = Migrations("mmsearch")
 
 TABLES = (
@@ -84,6 +89,46 @@ def create_tables(db: Database) -> None:
     for statement in TABLES:
         db.execute(statement)
     db.execute("PRAGMA user_version = 1")
+
+
+# Written out as they were when the step was made: later versions must not change it.
+_ADDED_IN_2 = (
+    # how an index file is built and searched, JSON
+    "ALTER TABLE generations ADD COLUMN parameters TEXT NOT NULL DEFAULT '{}'",
+    # paths that were forgotten on purpose and must not come back by themselves
+    "CREATE TABLE forgotten (path BLOB PRIMARY KEY)",
+    "ALTER TABLE items ADD COLUMN crc INTEGER",
+    # how many rows a table of vectors has, and the sum of their ids: a lost row shows
+    """CREATE TABLE tallies (
+        space_id INTEGER NOT NULL REFERENCES spaces (id),
+        modality TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        id_sum INTEGER NOT NULL,
+        PRIMARY KEY (space_id, modality)
+    )""",
+)
+
+
+@migrations()
+def guard_rows(db: Database) -> None:
+    """Add checksums of items, tallies of vectors, forgotten paths, parameters of index files."""
+    for statement in _ADDED_IN_2:
+        db.execute(statement)
+    failpoints.reach("mid-migration")
+    rows = db.execute(
+        "SELECT id, modality, root_id, path, text, digest, size, mtime_ns FROM items"
+    ).fetchall()
+    db.conn.executemany(
+        "UPDATE items SET crc = ? WHERE id = ?", ((item_checksum(row), row[0]) for row in rows)
+    )
+    for (space_id,) in db.execute("SELECT id FROM spaces").fetchall():
+        for modality in Modality:
+            db.execute(
+                "INSERT INTO tallies SELECT ?, ?, count(*), ifnull(sum(item_id), 0) "
+                f"FROM {table_name(space_id, modality)}",
+                (space_id, modality.value),
+            )
+    db.execute("PRAGMA user_version = 2")
 
 
 def migrate(db: Database) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mmsearch.errors import InputError
-from mmsearch.index import database
+from mmsearch.index import database, failpoints
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -95,8 +95,11 @@ class Session:
             raise InputError(f"the library {self.directory} is open for reading only")
         if self._in_snapshot:
             raise RuntimeError("a snapshot is open; what is written inside it would be lost")
-        with database.explained(self.directory), self._writer.atomic():
-            yield self._writer
+        with database.explained(self.directory):
+            with self._writer.atomic():
+                yield self._writer
+                failpoints.reach("before-commit")
+            failpoints.reach("after-commit")
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of one query."""

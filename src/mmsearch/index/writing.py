@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from mmsearch.core import Modality
 from mmsearch.errors import ConfigError
+from mmsearch.index import failpoints
 from mmsearch.index.rows import Batch, Failure, FileRow, MovedRow, TextRow
 from mmsearch.index.vectors import id_list, pack, table_name
 
@@ -44,6 +45,7 @@ class BatchWriter:
             )
         self._write_files({row.path: row for row in batch.files})
         self._write_texts({(row.root_id, row.digest): row for row in batch.texts})
+        failpoints.reach("after-vectors")
         self._clear_failures(
             [*batch.cleared, *(r.path for r in batch.files), *(r.path for r in batch.moved)]
         )

@@ -198,7 +198,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "word_dropout": 0.0,
         "dropout": 0.0,
         "mining": Mining.HARDEST,
-        "plateau_epochs": 5.0,
+        "plateau_epochs": 10.0,
         "contrastive": 0.0,
         "epochs": 30,
         "optimizer": Optimizer.ADAM,
