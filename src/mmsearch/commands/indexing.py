@@ -79,6 +79,9 @@ def index(
     batch_size: Annotated[
         int, typer.Option("--batch-size", metavar="N", help="Items encoded at once.")
     ] = 32,
+    commit_seconds: Annotated[
+        float, typer.Option("--commit-seconds", metavar="X", hidden=True)  # for the fault matrix
+    ] = 2.0,
     library: LibraryOption = None,
     as_json: JsonOption = False,
     quiet: Annotated[
@@ -102,6 +105,7 @@ def index(
         retry_failed=retry,
         workers=workers,
         batch_size=batch_size,
+        commit_seconds=commit_seconds,
         model=model,
     )
     directory = library_directory(library)
