@@ -1,12 +1,10 @@
 """Files become pixels: `decode`, `read_image`, and `resize`, the one resize of the project."""
 
 import os
-import stat
 import struct
 import threading
 import zlib
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -14,9 +12,8 @@ from PIL import Image
 from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError
 from mmsearch.retrieval.colour import orientation, upright_rgb
+from mmsearch.retrieval.files import AnyPath, open_regular
 from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
-
-AnyPath: TypeAlias = str | bytes | os.PathLike[str]
 
 _FILTER = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
@@ -90,18 +87,17 @@ def shown(path: AnyPath) -> str:
 
 
 def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """Read a regular file into memory; the path may be bytes.
+    """Read a regular file into memory, as long as it was when it was opened.
 
-    Raises DecodeError: absent, forbidden, empty, larger than `limits.bytes`, not a file.
+    The path may be bytes. Raises DecodeError: absent, forbidden, empty, larger than
+    `limits.bytes`, not a file, a library's catalog.
     """
     try:
-        found = os.stat(path)  # noqa: PTH116 - a path may be bytes
-        if not stat.S_ISREG(found.st_mode):
-            raise DecodeError("not a file" if not stat.S_ISDIR(found.st_mode) else "a folder")
-        if found.st_size > limits.bytes:
-            raise DecodeError(f"{found.st_size:,} bytes is more than the limit of {limits.bytes:,}")
-        with open(path, "rb") as file:  # noqa: PTH123 - a path may be bytes
-            data = file.read(limits.bytes + 1)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limits.bytes:
+                raise DecodeError(f"{size:,} bytes is more than the limit of {limits.bytes:,}")
+            data = file.read(size)
     except OSError as error:
         raise DecodeError((error.strerror or "unreadable").lower()) from error
     except ValueError as error:

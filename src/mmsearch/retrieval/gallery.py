@@ -14,7 +14,8 @@ from PIL import Image
 from mmsearch.core import Hit, Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError, InputError
 from mmsearch.retrieval.colour import orientation
-from mmsearch.retrieval.decode import AnyPath, decode_bytes, read_bytes, shown
+from mmsearch.retrieval.decode import decode_bytes, read_bytes, shown
+from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
 
 THUMBNAIL: Final = 240

@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 from mmsearch.core import Encoder
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
-from mmsearch.retrieval.decode import AnyPath
+from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.formats import plugin_arrived
 from mmsearch.retrieval.ingest_texts import (
     add_sentences,

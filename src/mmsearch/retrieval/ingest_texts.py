@@ -11,7 +11,8 @@ from mmsearch.core import Encoder
 from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind, TextRow
-from mmsearch.retrieval.decode import AnyPath, shown
+from mmsearch.retrieval.decode import shown
+from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.report import IngestOptions, IngestReport
 from mmsearch.retrieval.sentences import Sentences, read_sentences
 

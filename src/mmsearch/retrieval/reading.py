@@ -14,6 +14,7 @@ from typing import TypeVar
 from mmsearch.core import Pixels, Preprocessing
 from mmsearch.errors import DecodeError
 from mmsearch.retrieval.decode import Limits, decode_bytes, read_bytes
+from mmsearch.retrieval.files import open_regular
 from mmsearch.retrieval.plan import Task
 from mmsearch.retrieval.scan import Found
 
@@ -44,7 +45,7 @@ def read_task(task: Task, preprocessing: Preprocessing, limits: Limits) -> Readi
         suffix = os.fsdecode(os.path.splitext(task.found.path)[1])  # noqa: PTH122 - bytes
         pixels = decode_bytes(data, preprocessing, limits, suffix=suffix)
     except DecodeError as error:
-        vanished = isinstance(error.__cause__, FileNotFoundError)
+        vanished = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
         return Reading(task, digest, reason=error.reason, vanished=vanished)
     return Reading(task, digest, pixels)
 
@@ -52,7 +53,7 @@ def read_task(task: Task, preprocessing: Preprocessing, limits: Limits) -> Readi
 def digest_file(found: Found) -> str | None:
     """Return the hex SHA-256 of a file's content, None when it cannot be read."""
     try:
-        with open(found.path, "rb") as file:  # noqa: PTH123 - bytes
+        with open_regular(found.path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from mmsearch.retrieval.files import open_regular
 from mmsearch.retrieval.formats import RAW_SUFFIXES, looks_like_picture
 
 # fmt: off
@@ -216,7 +217,7 @@ def _is_picture(path: bytes) -> bool:
     if suffix and not suffix[1:].isdigit() and len(suffix) <= _LONGEST_SUFFIX:
         return False
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - bytes
+        with open_regular(path) as file:
             return looks_like_picture(file.read(_SNIFF))
     except PermissionError:
         return False
