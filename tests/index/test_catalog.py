@@ -366,7 +366,11 @@ def test_writing_inside_a_snapshot_is_a_programming_error(catalog: Catalog) -> N
 def test_the_file_has_the_promised_settings(catalog: Catalog, directory: Path) -> None:
     catalog.commit(Batch(files=(picture("/photos/a", one_hot(0)),)))
     catalog.close()
-    assert sorted(path.name for path in directory.iterdir()) == ["catalog.sqlite", "writer.lock"]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "catalog.commits",
+        "catalog.sqlite",
+        "writer.lock",
+    ]
     connection = sqlite3.connect(directory / "catalog.sqlite")
     try:
         assert connection.execute("PRAGMA page_size").fetchone() == (16384,)

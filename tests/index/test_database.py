@@ -62,7 +62,7 @@ def test_a_half_made_library_counts_as_none_and_is_finished_by_a_writer(director
 @pytest.mark.parametrize("write", [False, True], ids=["reading", "writing"])
 def test_a_file_that_is_no_database_is_refused(library: Path, write: bool) -> None:
     (library / database.FILE).write_bytes(b"not a database, certainly not. " * 2000)
-    with pytest.raises(UnsoundLibraryError, match=r"is damaged .* run `mmsearch index` again"):
+    with pytest.raises(UnsoundLibraryError, match=r"is damaged .* `mmsearch repair`"):
         Catalog.open(library, write=write)
     with pytest.raises(UnsoundLibraryError, match="is damaged"):
         Catalog.exists(library)
@@ -137,7 +137,8 @@ def test_read_only_media_are_opened_as_unchanging(
     assert database.read_mode(library) == "mode=ro&immutable=1"
     with Catalog.open(library) as catalog:
         assert catalog.counts().images == 2
-        assert sorted(path.name for path in library.iterdir()) == ["catalog.sqlite", "writer.lock"]
+        names = sorted(path.name for path in library.iterdir())
+        assert names == ["catalog.commits", "catalog.sqlite", "writer.lock"]
     (library / f"{database.FILE}-wal").write_bytes(b"pending")
     assert database.read_mode(library) == "mode=ro"
 

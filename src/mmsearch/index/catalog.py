@@ -1,7 +1,6 @@
 """The catalog: SQLite, the library's only truth about items, vectors, roots and failures."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,15 @@ import numpy as np
 
 from mmsearch.core import Ids, Item, Modality, Space, Vectors
 from mmsearch.errors import InputError, SpaceMismatchError
-from mmsearch.index import database, failpoints
+from mmsearch.index import database, failpoints, selection
+from mmsearch.index.checksums import (
+    FAILURE_COLUMNS,
+    ITEM_COLUMNS,
+    DamagedRowError,
+    ItemValues,
+    checked_item,
+    row_checksum,
+)
 from mmsearch.index.rows import (
     Batch,
     Counts,
@@ -64,6 +71,8 @@ class Catalog(Session):
 
         Raises SpaceMismatchError when the digest is known with another dimension.
         """
+        from mmsearch.index.migrations import tally_space
+
         with self.transaction() as db:
             row = db.execute("SELECT id, dim FROM spaces WHERE digest = ?", (space.digest,))
             known = row.fetchone()
@@ -77,9 +86,7 @@ class Catalog(Session):
                 space_id = _insert(db, "spaces", values)
                 for statement in table_statements(space_id):
                     db.execute(statement)
-                for modality in Modality:
-                    values = {"space_id": space_id, "modality": modality.value}
-                    _insert(db, "tallies", {**values, "rows": 0, "id_sum": 0})
+                tally_space(db, space_id)
             else:
                 space_id = known[0]
                 db.execute("UPDATE spaces SET name = ? WHERE id = ?", (space.name, space_id))
@@ -129,18 +136,26 @@ class Catalog(Session):
         Pictures under it that were found through another root are among them, so that a
         folder inside an indexed folder is not indexed twice. One query.
         """
-        ((path, kind),) = self.rows("SELECT path, kind FROM roots WHERE id = ?", root_id)
-        where, values = _at_or_under(path, RootKind(kind))
-        return {known.path: known for known in self._files(where, *values)}
+        ((path,),) = self.rows("SELECT path FROM roots WHERE id = ?", root_id)
+        return self.known_under(path)
+
+    def known_under(self, path: bytes) -> dict[bytes, KnownFile]:
+        """Return the pictures at or under a path, by path."""
+        encoded = self._encoded(Modality.IMAGE, many=True)
+        return {
+            known.path: known
+            for where, values in selection.at_or_under(path)
+            for known in self._files(where, *values, encoded=encoded)
+        }
 
     def known_texts(self, root_id: int | None) -> dict[str, KnownText]:
         """Return the sentences of a root, by digest; None: those added from Python."""
-        rows = self.rows(
-            f"SELECT items.id, digest, {self._encoded(Modality.TEXT)} FROM items "
-            "WHERE text IS NOT NULL AND ifnull(root_id, 0) = ?",
+        rows = self._items(
+            self._encoded(Modality.TEXT),
+            "text IS NOT NULL AND ifnull(root_id, 0) = ?",
             root_id or 0,
         )
-        texts = (KnownText(number, digest.hex(), bool(has)) for number, digest, has in rows)
+        texts = (KnownText(row[0], row[5].hex(), bool(has)) for row, has in rows)
         return {text.digest: text for text in texts}
 
     def files_by_digest(self, digests: Sequence[str]) -> dict[str, list[KnownFile]]:
@@ -149,25 +164,39 @@ class Catalog(Session):
         for start in range(0, len(digests), _PARAMETERS):
             some = [bytes.fromhex(digest) for digest in digests[start : start + _PARAMETERS]]
             marks = ", ".join("?" * len(some))
-            for known in self._files(f"path IS NOT NULL AND digest IN ({marks})", *some):
+            where = f"path IS NOT NULL AND digest IN ({marks})"
+            encoded = self._encoded(Modality.IMAGE)
+            for known in self._files(where, *some, encoded=encoded):
                 found.setdefault(known.digest, []).append(known)
         return found
 
-    def _files(self, where: str, *values: object) -> Iterator[KnownFile]:
+    def _files(self, where: str, *values: object, encoded: str) -> Iterator[KnownFile]:
+        for row, has in self._items(encoded, where, *values):
+            number, _, _, path, _, digest, size, mtime_ns = row
+            yield KnownFile(number, path or b"", size, mtime_ns, digest.hex(), bool(has))
+
+    def _items(self, more: str, where: str, *values: object) -> Iterator[tuple[ItemValues, Any]]:
+        """Yield the items' rows that fit, checked, each with the value of one more expression."""
         rows = self.rows(
-            f"SELECT items.id, path, size, mtime_ns, digest, {self._encoded(Modality.IMAGE)} "
-            f"FROM items WHERE {where} ORDER BY items.id",
+            f"SELECT {ITEM_COLUMNS}, crc, {more} FROM items WHERE {where} ORDER BY items.id",
             *values,
         )
-        for number, path, size, mtime_ns, digest, has in rows:
-            yield KnownFile(number, path, size, mtime_ns, digest.hex(), bool(has))
+        with database.explained(self.directory):
+            for row in rows:
+                yield checked_item(row[:8], row[8]), row[9]
 
-    def _encoded(self, modality: Modality) -> str:
-        """Return the SQL expression that tells whether an item has a current vector."""
+    def _encoded(self, modality: Modality, *, many: bool = False) -> str:
+        """Return the SQL expression that tells whether an item has a current vector.
+
+        With `many` rows to ask it of, it pays to see first whether all have one: a look-up a
+        row would read the whole table of vectors.
+        """
         current = self._current_space()
         if current is None:
             return "0"
         name = table_name(current[0], modality)
+        if many and selection.all_encoded(self, modality, name):
+            return "1"
         return f"EXISTS (SELECT 1 FROM {name} WHERE item_id = items.id)"
 
     def commit(self, batch: Batch) -> None:
@@ -187,50 +216,52 @@ class Catalog(Session):
 
     def items(self, ids: Sequence[int] | Ids) -> dict[int, Item]:
         """Return the items of those ids that exist. One query."""
-        rows = self.rows(
-            "SELECT items.id, modality, roots.path, items.path, text, digest, size, mtime_ns "
-            "FROM items LEFT JOIN roots ON roots.id = root_id "
-            "WHERE items.id IN (SELECT value FROM json_each(?))",
+        found = self._items(
+            "(SELECT path FROM roots WHERE roots.id = root_id)",
+            "items.id IN (SELECT value FROM json_each(?))",
             id_list(ids),
         )
-        return {row[0]: _item(row) for row in rows}
+        return {row[0]: _item(row, root) for row, root in found}
+
+    def found_items(self, space: Space, ids: Sequence[int] | Ids) -> dict[int, Item]:
+        """Return the items that a search has found, without those deleted since.
+
+        Raises UnsoundLibraryError when a vector is there and its item is not.
+        """
+        with self.snapshot():
+            items = self.items(ids)
+            missing = [int(number) for number in ids if int(number) not in items]
+            for modality in Modality if missing else ():
+                orphans, _ = self.vector_table(space, modality).find(missing)
+                if len(orphans):
+                    raise DamagedRowError(f"item {orphans[0]} has a vector and no row")
+        return items
 
     def counts(self) -> Counts:
         """Return how much the library holds."""
-        held: Counter[str] = Counter()
-        for modality, count in self.rows(
-            "SELECT modality, count(*) FROM items GROUP BY root_id, modality"
-        ):
-            held[modality] += count
+        held = dict(self.rows("SELECT modality, rows FROM item_tallies"))
         ((failed,),) = self.rows("SELECT count(*) FROM failures")
         return Counts(
             held[Modality.IMAGE.value],
             held[Modality.TEXT.value],
             failed,
-            sum(map(self._held, _disjoint([root for root in self.roots() if root.offline]))),
+            sum(map(self._held, selection.disjoint([r for r in self.roots() if r.offline]))),
         )
 
     def _held(self, root: Root) -> int:
         """Return how many items a root holds, wherever they were first found."""
-        if root.kind is RootKind.TEXTS:
-            rows = self.rows("SELECT count(*) FROM items WHERE root_id = ?", root.id)
-        else:
-            where, values = _at_or_under(os.fsencode(root.path), root.kind)
-            rows = self.rows(f"SELECT count(*) FROM items WHERE {where}", *values)
-        return int(rows[0][0])
+        return selection.count(self, selection.of_root(root))
 
     def failures(self, root_id: int | None = None) -> list[Failure]:
         """Return what could not be indexed, by path; of one root when asked."""
         rows = self.rows(
-            "SELECT path, reason, size, mtime_ns, digest, root_id, at FROM failures "
+            f"SELECT {FAILURE_COLUMNS}, crc FROM failures "
             "WHERE ? IS NULL OR root_id = ? ORDER BY path",
             root_id,
             root_id,
         )
-        return [
-            Failure(path, reason, size, mtime_ns, digest and digest.hex(), root, at)
-            for path, reason, size, mtime_ns, digest, root, at in rows
-        ]
+        with database.explained(self.directory):
+            return [_failure(row[:7], row[7]) for row in rows]
 
     # Vectors
 
@@ -283,32 +314,8 @@ class Catalog(Session):
         return (rows[0][0], Space(*rows[0][1:])) if rows else None
 
 
-def _at_or_under(root: bytes, kind: RootKind) -> tuple[str, tuple[bytes, ...]]:
-    """Return the SQL condition on a picture's path, with its values."""
-    if kind is not RootKind.FOLDER:
-        return "path = ?", (root,)
-    low = root.rstrip(b"/") + b"/"
-    return "path >= ? AND path < ?", (low, low[:-1] + b"0")  # "0" comes after "/"
-
-
-def _disjoint(roots: Sequence[Root]) -> list[Root]:
-    """Return the roots without those that lie in another one."""
-    kept = [root for root in roots if root.kind is RootKind.TEXTS]
-    pictures = {
-        os.fsencode(root.path).rstrip(b"/") + b"/": root
-        for root in roots
-        if root.kind is not RootKind.TEXTS
-    }
-    top = b""
-    for path in sorted(pictures):
-        if not top or not path.startswith(top):
-            kept.append(pictures[path])
-            top = path
-    return kept
-
-
-def _item(row: tuple[Any, ...]) -> Item:
-    number, modality, root, path, text, digest, size, mtime_ns = row
+def _item(row: ItemValues, root: bytes | None) -> Item:
+    number, modality, _, path, text, digest, size, mtime_ns = row
     return Item(
         number,
         Modality(modality),
@@ -319,6 +326,13 @@ def _item(row: tuple[Any, ...]) -> Item:
         size,
         mtime_ns,
     )
+
+
+def _failure(row: tuple[Any, ...], crc: int) -> Failure:
+    path, root_id, reason, size, mtime_ns, digest, at = row
+    if row_checksum(row) != crc:
+        raise DamagedRowError("the row of a failure does not match its checksum")
+    return Failure(path, reason, size, mtime_ns, digest and digest.hex(), root_id, at)
 
 
 def _insert(db: "Database", table: str, row: dict[str, Any]) -> int:

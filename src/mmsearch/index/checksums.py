@@ -1,15 +1,40 @@
 """Checksums of the catalog's own rows: SQLite does not notice a flipped bit inside a value."""
 
+import json
 import zlib
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 ItemValues: TypeAlias = tuple[int, str, int | None, bytes | None, str | None, bytes, int, int]
-"""id, modality, root_id, path, text, digest, size, mtime_ns: the columns of `items`."""
+"""The values of ITEM_COLUMNS."""
+
+ITEM_COLUMNS: Final = "id, modality, root_id, path, text, digest, size, mtime_ns"
+FAILURE_COLUMNS: Final = "path, root_id, reason, size, mtime_ns, digest, at"
+
+
+class DamagedRowError(Exception):
+    """What the catalog holds does not match its checksums; `database.explained` translates it."""
 
 
 def item_checksum(values: ItemValues) -> int:
-    """Return the CRC-32 of an item's row."""
+    """Return the CRC-32 of an item's row; -1 when a value has a type that no row has."""
     number, modality, root_id, path, text, digest, size, mtime_ns = values
     head = f"{number}|{modality}|{root_id}|{size}|{mtime_ns}|".encode()
-    content = path if path is not None else (text or "").encode()
-    return zlib.crc32(content, zlib.crc32(digest, zlib.crc32(head)))
+    try:
+        content = path if path is not None else (text or "").encode()
+        return zlib.crc32(content, zlib.crc32(digest, zlib.crc32(head)))
+    except (TypeError, AttributeError):  # a flipped bit can make a number of a text
+        return -1
+
+
+def checked_item(values: ItemValues, crc: int | None) -> ItemValues:
+    """Return an item's row. Raises DamagedRowError when it does not match its checksum."""
+    if item_checksum(values) != crc:
+        raise DamagedRowError(f"the row of item {values[0]} does not match its checksum")
+    return values
+
+
+def row_checksum(values: Sequence[Any]) -> int:
+    """Return the CRC-32 of any row: of its values as a JSON array, bytes as hex."""
+    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
+    return zlib.crc32(json.dumps(plain, separators=(",", ":")).encode())

@@ -8,16 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mmsearch.errors import InputError, LibraryBusyError, MMSearchError, UnsoundLibraryError
+from mmsearch.index.checksums import DamagedRowError
 
 FILE = "catalog.sqlite"
 APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
 SCHEMA_VERSION = 2
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
-
-
-class DamagedRowError(Exception):
-    """A stored row does not match its checksum."""
+_LIBRARY = "SELECT 1 FROM sqlite_master WHERE name = 'library'"
 
 
 def is_made(directory: Path) -> bool:
@@ -127,7 +125,7 @@ def _connect(directory: Path, mode: str) -> sqlite3.Connection:
 def _version(connection: sqlite3.Connection, directory: Path) -> int:
     """Return the schema version, 0 for an empty file; refuse what is not ours or newer."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = schema_version(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise UnsoundLibraryError(
@@ -138,6 +136,14 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
             f"the library {directory} was written by a newer mmsearch (schema {version}, "
             f"this one knows {SCHEMA_VERSION}); upgrade mmsearch to open it"
         )
+    if version == 0 and connection.execute(_LIBRARY).fetchone() is not None:
+        raise DamagedRowError("it has tables and no version")
+    return version
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema, 0 before there is one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
@@ -146,6 +152,8 @@ def _absent(directory: Path) -> InputError:
 
 
 def _translate(error: sqlite3.DatabaseError, directory: Path) -> MMSearchError | None:
+    if str(error).startswith("Could not decode to UTF-8"):  # Python's own: it has no code
+        return damaged(directory, "a text is not UTF-8")
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(directory, str(error))
@@ -174,6 +182,6 @@ def fsync_directory(directory: Path) -> None:
 def damaged(directory: Path, reason: str) -> UnsoundLibraryError:
     """Return the error for a catalog whose content cannot be trusted."""
     return UnsoundLibraryError(
-        f"the catalog {directory / FILE} is damaged ({reason}); restore it from a backup, "
-        "or move it away and run `mmsearch index` again"
+        f"the catalog {directory / FILE} is damaged ({reason}); `mmsearch check` says what, "
+        "`mmsearch repair` keeps what is sound and sets the rest aside"
     )

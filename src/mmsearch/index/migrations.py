@@ -7,8 +7,8 @@ Each step runs in a transaction together with the record that it ran (sqlite-uti
 from sqlite_utils import Database, Migrations
 
 from mmsearch.core import Modality
-from mmsearch.index import failpoints
-from mmsearch.index.checksums import item_checksum
+from mmsearch.index import failpoints, seals, tallies
+from mmsearch.index.checksums import item_checksum, row_checksum
 from mmsearch.index.vectors import table_name
 
 migrations = Migrations("mmsearch")
@@ -98,37 +98,84 @@ _ADDED_IN_2 = (
     # paths that were forgotten on purpose and must not come back by themselves
     "CREATE TABLE forgotten (path BLOB PRIMARY KEY)",
     "ALTER TABLE items ADD COLUMN crc INTEGER",
-    # how many rows a table of vectors has, and the sum of their ids: a lost row shows
+    "ALTER TABLE failures ADD COLUMN crc INTEGER",
+    # how many transactions were committed, compared with the note beside the catalog
+    "ALTER TABLE library ADD COLUMN commits INTEGER NOT NULL DEFAULT 0",
+    # how many rows a table has, and the sum of their ids: a lost row shows
+    """CREATE TABLE item_tallies (
+        modality TEXT PRIMARY KEY,
+        rows INTEGER NOT NULL DEFAULT 0,
+        id_sum INTEGER NOT NULL DEFAULT 0
+    )""",
     """CREATE TABLE tallies (
         space_id INTEGER NOT NULL REFERENCES spaces (id),
         modality TEXT NOT NULL,
-        rows INTEGER NOT NULL,
-        id_sum INTEGER NOT NULL,
+        rows INTEGER NOT NULL DEFAULT 0,
+        id_sum INTEGER NOT NULL DEFAULT 0,
+        since INTEGER NOT NULL DEFAULT 0,
+        newer INTEGER NOT NULL DEFAULT 0,
+        newer_sum INTEGER NOT NULL DEFAULT 0,
+        removed INTEGER NOT NULL DEFAULT 0,
+        removed_sum INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (space_id, modality)
     )""",
+    seals.TABLE,
 )
+_CHUNK = 10_000
 
 
 @migrations()
 def guard_rows(db: Database) -> None:
-    """Add checksums of items, tallies of vectors, forgotten paths, parameters of index files."""
+    """Add checksums of rows, tallies of tables, forgotten paths, parameters of index files."""
     for statement in _ADDED_IN_2:
         db.execute(statement)
     failpoints.reach("mid-migration")
-    rows = db.execute(
-        "SELECT id, modality, root_id, path, text, digest, size, mtime_ns FROM items"
+    _add_checksums(db)
+    for modality in Modality:
+        db.execute(
+            "INSERT INTO item_tallies SELECT ?, count(*), ifnull(sum(id), 0) FROM items "
+            "WHERE modality = ?",
+            (modality.value, modality.value),
+        )
+    for statement in tallies.item_statements():
+        db.execute(statement)
+    for (space_id,) in db.execute("SELECT id FROM spaces").fetchall():
+        tally_space(db, space_id)
+    db.execute("PRAGMA user_version = 2")
+    seals.renew(db.conn)
+
+
+def _add_checksums(db: Database) -> None:
+    (last,) = db.execute("SELECT ifnull(max(id), 0) FROM items").fetchone()
+    for start in range(0, last, _CHUNK):
+        rows = db.execute(
+            "SELECT id, modality, root_id, path, text, digest, size, mtime_ns FROM items "
+            "WHERE id > ? AND id <= ?",
+            (start, start + _CHUNK),
+        ).fetchall()
+        db.conn.executemany(
+            "UPDATE items SET crc = ? WHERE id = ?", [(item_checksum(row), row[0]) for row in rows]
+        )
+    failures = db.execute(
+        "SELECT path, root_id, reason, size, mtime_ns, digest, at FROM failures"
     ).fetchall()
     db.conn.executemany(
-        "UPDATE items SET crc = ? WHERE id = ?", ((item_checksum(row), row[0]) for row in rows)
+        "UPDATE failures SET crc = ? WHERE path = ?",
+        [(row_checksum(row), row[0]) for row in failures],
     )
-    for (space_id,) in db.execute("SELECT id FROM spaces").fetchall():
-        for modality in Modality:
-            db.execute(
-                "INSERT INTO tallies SELECT ?, ?, count(*), ifnull(sum(item_id), 0) "
-                f"FROM {table_name(space_id, modality)}",
-                (space_id, modality.value),
-            )
-    db.execute("PRAGMA user_version = 2")
+
+
+def tally_space(db: Database, space_id: int) -> None:
+    """Count the vectors of a space's tables, and let triggers keep the counts."""
+    for modality in Modality:
+        name = table_name(space_id, modality)
+        db.execute(
+            "INSERT INTO tallies (space_id, modality) VALUES (?, ?)", (space_id, modality.value)
+        )
+        for statement in tallies.counted(name, space_id, modality):
+            db.execute(statement)
+        for statement in tallies.vector_statements(name, space_id, modality):
+            db.execute(statement)
 
 
 def migrate(db: Database) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mmsearch.errors import InputError
-from mmsearch.index import database, failpoints
+from mmsearch.index import database, failpoints, seals, watermark
+from mmsearch.index.checksums import DamagedRowError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 class Session:
     """A connection to the catalog and, for a writer, the right to write."""
 
-    def __init__(self, directory: Path, connection: sqlite3.Connection, closing: ExitStack) -> None:
+    def __init__(self, directory: Path, connection: sqlite3.Connection) -> None:
         self.directory = directory
         self._connection = connection
-        self._closing = closing
+        self._closing = ExitStack()
         self._writer: Database | None = None
         self._in_snapshot = False
+        self._verified = -1
 
     @classmethod
     def open(cls, directory: Path, *, write: bool = False) -> Self:
@@ -38,7 +40,9 @@ class Session:
             if not write:
                 connection = database.connect_reader(directory)
                 opening.callback(connection.close)
-                return cls(directory, connection, opening.pop_all())
+                session = cls(directory, connection)
+                session._take(opening)
+                return session
             from mmsearch.index.lock import WriterLock
 
             _make_directory(directory)
@@ -46,9 +50,15 @@ class Session:
             connection = database.connect_writer(directory)
             opening.callback(connection.close)
             writer = _migrated(directory, connection)
-            session = cls(directory, connection, opening.pop_all())
+            session = cls(directory, connection)
             session._writer = writer
+            session._take(opening)
             return session
+
+    def _take(self, opening: ExitStack) -> None:
+        """Verify the catalog; from now on it is the session that closes what was opened."""
+        with self.snapshot():
+            self._closing = opening.pop_all()
 
     def close(self) -> None:
         """Close the file and give the lock back; a second call does nothing."""
@@ -77,9 +87,11 @@ class Session:
 
     @contextmanager
     def _moment(self) -> Iterator[None]:
+        noted = watermark.read(self.directory)
         self._connection.execute("BEGIN")
         self._in_snapshot = True
         try:
+            self._verify(noted)
             yield
         finally:
             self._in_snapshot = False
@@ -96,10 +108,39 @@ class Session:
         if self._in_snapshot:
             raise RuntimeError("a snapshot is open; what is written inside it would be lost")
         with database.explained(self.directory):
-            with self._writer.atomic():
-                yield self._writer
-                failpoints.reach("before-commit")
-            failpoints.reach("after-commit")
+            if self._connection.in_transaction:
+                with self._writer.atomic():
+                    yield self._writer
+            else:
+                with self._committed(self._writer):
+                    yield self._writer
+
+    @contextmanager
+    def _committed(self, writer: "Database") -> Iterator[None]:
+        """Verify the seals, let the caller write, seal what there is then, and commit."""
+        with writer.atomic():
+            seals.verify(self._connection)
+            yield
+            writer.execute("UPDATE library SET commits = commits + 1")
+            seals.renew(self._connection)
+            commits = self._commits()
+            failpoints.reach("before-commit")
+        failpoints.reach("after-commit")
+        watermark.advance(self.directory, commits)
+
+    def _verify(self, noted: int | None) -> None:
+        """Compare the catalog with its seals, once for each state that others leave it in.
+
+        `noted` is how many commits there were before the moment at hand.
+        """
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._verified:
+            seals.verify(self._connection)
+            watermark.compare(noted, self._commits())
+            self._verified = version
+
+    def _commits(self) -> int:
+        return int(self._connection.execute("SELECT commits FROM library").fetchone()[0])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of one query."""
@@ -110,13 +151,25 @@ class Session:
 def _migrated(directory: Path, connection: sqlite3.Connection) -> "Database":
     from sqlite_utils import Database
 
-    from mmsearch.index.migrations import migrate
-
     db = Database(connection, execute_plugins=False)
     with database.explained(directory):
-        migrate(db)
+        if database.schema_version(connection) < database.SCHEMA_VERSION:
+            _migrate(db)
     database.fsync_directory(directory)
     return db
+
+
+def _migrate(db: "Database") -> None:
+    from mmsearch.index.migrations import migrate
+
+    try:
+        migrate(db)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        raise DamagedRowError(f"its tables are not those of its version: {error}") from error
+    if database.schema_version(db.conn) != database.SCHEMA_VERSION:
+        raise DamagedRowError("its version is not that of its tables")
 
 
 def _make_directory(directory: Path) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from mmsearch.core import Ids, Modality, Vectors
 from mmsearch.errors import ConfigError
-from mmsearch.index.database import DamagedRowError
+from mmsearch.index.checksums import DamagedRowError
+from mmsearch.index.tallies import Tally, read_tally
 
 CHUNK = 4096
 _HALF = np.dtype("<f2")
@@ -37,9 +38,12 @@ class VectorTable:
         return table_name(self.space_id, self.modality)
 
     def count(self) -> int:
-        """Return the number of rows."""
-        (count,) = self.connection.execute(f"SELECT count(*) FROM {self.name}").fetchone()
-        return int(count)
+        """Return the number of rows, from the tally."""
+        return self.tally().rows
+
+    def tally(self) -> Tally:
+        """Return how many rows there must be. Raises DamagedRowError when nothing says so."""
+        return read_tally(self.connection, self.space_id, self.modality)
 
     def find(self, ids: Iterable[int]) -> tuple[Ids, Vectors]:
         """Return the rows of those ids that have one, sorted by id."""
@@ -53,25 +57,53 @@ class VectorTable:
     def chunks(self, *, after: int = 0, size: int = CHUNK) -> Iterator[tuple[Ids, Vectors]]:
         """Yield the rows that revisions after `after` wrote, `size` at a time.
 
-        All of them, sorted by id, when it is 0.
+        All of them, sorted by id, when it is 0. Raises DamagedRowError when a row does not
+        match its checksum, and at the end when some of all rows were missing.
         """
         chosen = "WHERE revision > ?" if after else "WHERE ? = 0"
         order = "revision, item_id" if after else "item_id"
         cursor = self.connection.execute(
             f"SELECT item_id, crc, vector FROM {self.name} {chosen} ORDER BY {order}", (after,)
         )
+        count = id_sum = 0
         while rows := cursor.fetchmany(size):
-            yield unpack(rows, self.dim)
+            ids, vectors = unpack(rows, self.dim)
+            count, id_sum = count + len(ids), id_sum + int(ids.sum())
+            yield ids, vectors
+        if not after:
+            tally = self.tally()
+            self._compare("rows", (count, id_sum), (tally.rows, tally.id_sum))
 
     def changed(self, revision: int) -> Ids:
-        """Return the ids that later revisions wrote or removed, sorted."""
-        rows = self.connection.execute(
-            f"SELECT item_id FROM {self.name} WHERE revision > ? UNION ALL "
+        """Return the ids that revisions after that of the index file wrote or removed, sorted.
+
+        Raises DamagedRowError when some of them are missing.
+        """
+        newer = self._ids(f"SELECT item_id FROM {self.name} WHERE revision > ?", revision)
+        removed = self._ids(
             "SELECT item_id FROM removals WHERE space_id = ? AND modality = ? AND revision > ?",
-            (revision, self.space_id, self.modality.value, revision),
+            self.space_id,
+            self.modality.value,
+            revision,
         )
+        tally = self.tally()
+        if tally.since == revision:
+            self._compare("newer rows", (len(newer), sum(newer)), (tally.newer, tally.newer_sum))
+            self._compare(
+                "removals", (len(removed), sum(removed)), (tally.removed, tally.removed_sum)
+            )
         # np.unique would import numpy.ma, a tenth of the time of a query in a fresh process
-        return np.array(sorted({row[0] for row in rows}), dtype=np.int64)
+        return np.array(sorted({*newer, *removed}), dtype=np.int64)
+
+    def _ids(self, sql: str, *values: object) -> list[int]:
+        return [row[0] for row in self.connection.execute(sql, values)]
+
+    def _compare(self, what: str, found: tuple[int, int], expected: tuple[int, int]) -> None:
+        if found != expected:
+            raise DamagedRowError(
+                f"{found[0]} {what} of the {self.modality} vectors were found instead of "
+                f"{expected[0]}, or others than these"
+            )
 
 
 def table_name(space_id: int, modality: Modality) -> str:
@@ -128,7 +160,11 @@ def unpack(rows: Sequence[tuple[int, int, bytes]], dim: int) -> tuple[Ids, Vecto
     """
     width = dim * _HALF.itemsize
     for item_id, crc, content in rows:
-        if len(content) != width or checksum(item_id, content) != crc:
+        if (
+            not isinstance(content, bytes)
+            or len(content) != width
+            or checksum(item_id, content) != crc
+        ):
             raise DamagedRowError(f"the vector of item {item_id} does not match its checksum")
     ids = np.array([row[0] for row in rows], dtype=np.int64)
     half = np.frombuffer(b"".join(row[2] for row in rows), dtype=_HALF)

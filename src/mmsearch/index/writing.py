@@ -9,11 +9,18 @@ from sqlite_utils import Database
 from mmsearch.core import Modality
 from mmsearch.errors import ConfigError
 from mmsearch.index import failpoints
-from mmsearch.index.rows import Batch, Failure, FileRow, MovedRow, TextRow
+from mmsearch.index.checksums import (
+    FAILURE_COLUMNS,
+    ITEM_COLUMNS,
+    ItemValues,
+    checked_item,
+    item_checksum,
+    row_checksum,
+)
+from mmsearch.index.rows import Batch, Failure, FileRow, MovedRow, TextRow, TouchedRow
 from mmsearch.index.vectors import id_list, pack, table_name
 
 _IDS = "(SELECT value FROM json_each(?))"
-_ITEM_COLUMNS = ["id", "modality", "root_id", "path", "text", "digest", "size", "mtime_ns"]
 _VECTOR_COLUMNS = ["item_id", "revision", "crc", "vector"]
 _PARAMETERS = 500  # of one statement, below SQLite's oldest limit of 999
 
@@ -39,10 +46,7 @@ class BatchWriter:
         """Write the whole batch. Deletions come first, so that their paths are free."""
         self._delete(batch.gone)
         self._move(batch.moved)
-        for touched in batch.touched:
-            self._db.execute(
-                "UPDATE items SET mtime_ns = ? WHERE id = ?", (touched.mtime_ns, touched.id)
-            )
+        self._touch(batch.touched)
         self._write_files({row.path: row for row in batch.files})
         self._write_texts({(row.root_id, row.digest): row for row in batch.texts})
         failpoints.reach("after-vectors")
@@ -72,16 +76,42 @@ class BatchWriter:
         """Give items their new paths; two may have swapped names, so free the old ones first."""
         if not moved:
             return
+        known = self._items([row.id for row in moved])
         self._db.execute(
             f"UPDATE items SET path = CAST('moving ' || id AS BLOB) WHERE id IN {_IDS}",
             (id_list(row.id for row in moved),),
         )
         self._delete([known[0] for known in self._by_path([r.path for r in moved]).values()])
-        for row in moved:
-            self._db.execute(
-                "UPDATE items SET path = ?, root_id = ?, mtime_ns = ? WHERE id = ?",
-                (row.path, row.root_id, row.mtime_ns, row.id),
+        to = {row.id: row for row in moved}
+        self._update_items(
+            (
+                *row[:2],
+                to[row[0]].root_id,
+                to[row[0]].path,
+                *row[4:7],
+                to[row[0]].mtime_ns,
             )
+            for row in known
+        )
+
+    def _touch(self, touched: Sequence[TouchedRow]) -> None:
+        """Give items their new times, with a checksum of the whole row."""
+        rows = self._items([row.id for row in touched])
+        times = {row.id: row.mtime_ns for row in touched}
+        self._update_items((*row[:7], times[row[0]]) for row in rows)
+
+    def _items(self, ids: Sequence[int]) -> list[ItemValues]:
+        """Return the rows of items, checked: a new checksum must not hide a damaged value."""
+        rows = self._db.execute(
+            f"SELECT {ITEM_COLUMNS}, crc FROM items WHERE id IN {_IDS}", (id_list(ids),)
+        )
+        return [checked_item(row[:8], row[8]) for row in rows.fetchall()]
+
+    def _update_items(self, rows: Iterable[ItemValues]) -> None:
+        self._db.conn.executemany(
+            "UPDATE items SET path = ?, root_id = ?, mtime_ns = ?, crc = ? WHERE id = ?",
+            [(row[3], row[2], row[7], item_checksum(row), row[0]) for row in rows],
+        )
 
     def _by_path(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
         """Return (id, digest) of the items at those paths."""
@@ -152,8 +182,9 @@ class BatchWriter:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
         return _Counter(0 if row is None else int(row[0]))
 
-    def _upsert_items(self, rows: Iterable[tuple[object, ...]]) -> None:
-        self._db.table("items").upsert_all([_ITEM_COLUMNS, *rows], pk="id")
+    def _upsert_items(self, rows: Iterable[ItemValues]) -> None:
+        sealed = [(*row, item_checksum(row)) for row in rows]
+        self._db.table("items").upsert_all([[*ITEM_COLUMNS.split(", "), "crc"], *sealed], pk="id")
 
     def _upsert_vectors(
         self, modality: Modality, rows: Sequence[tuple[int, FileRow | TextRow]]
@@ -175,19 +206,20 @@ class BatchWriter:
 
     def _write_failures(self, failures: Sequence[Failure]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [
+            (
+                failure.path,
+                failure.root_id,
+                failure.reason,
+                failure.size,
+                failure.mtime_ns,
+                None if failure.digest is None else bytes.fromhex(failure.digest),
+                now,
+            )
+            for failure in failures
+        ]
         self._db.table("failures").upsert_all(
-            [
-                {
-                    "path": failure.path,
-                    "root_id": failure.root_id,
-                    "reason": failure.reason,
-                    "size": failure.size,
-                    "mtime_ns": failure.mtime_ns,
-                    "digest": None if failure.digest is None else bytes.fromhex(failure.digest),
-                    "at": now,
-                }
-                for failure in failures
-            ],
+            [[*FAILURE_COLUMNS.split(", "), "crc"], *((*row, row_checksum(row)) for row in rows)],
             pk="path",
         )
 

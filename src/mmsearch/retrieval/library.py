@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 
 LIBRARY_VARIABLE: Final = "MMSEARCH_LIBRARY"
+_TRIES = 3  # to find what a writer does not delete at the same moment
 
 Question: TypeAlias = "str | Path | Pixels | Query"
 """A sentence, a picture's file, a picture's pixels (h, w, 3) uint8 RGB, or a whole query."""
@@ -102,8 +103,11 @@ class Library:
             return []
         weights = [term.weight for term in question.terms]
         vector = combine(self._vectors(space, question.terms), weights)
-        ranked = self._ranked(space, vector, question)
-        items = self.catalog.items([number for number, _ in ranked])
+        for _ in range(_TRIES):
+            ranked = self._ranked(space, vector, question)
+            items = self.catalog.found_items(space, [number for number, _ in ranked])
+            if len(items) == len(ranked):  # else a writer has deleted one of them just now
+                break
         there = [(score, items[number]) for number, score in ranked if number in items]
         return [Hit(rank, score, item) for rank, (score, item) in enumerate(there, start=1)]
 
