@@ -4,6 +4,7 @@ Paths are absolute bytes as the operating system gives them (`os.fsencode`); dig
 SHA-256 of the content.
 """
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +37,11 @@ class Root:
     path: str
     kind: RootKind
     offline: bool
+
+    @property
+    def raw(self) -> bytes:
+        """The path as the operating system has it."""
+        return os.fsencode(self.path)
 
 
 @dataclass(frozen=True, slots=True)
