@@ -42,3 +42,10 @@ def test_srgb_and_broken_profiles_change_nothing(profile: bytes) -> None:
 def test_a_profile_for_another_kind_of_picture_is_ignored() -> None:
     pixels = decode_bytes(red_with(red_and_green_swapped(), "L"), None)
     assert pixels[0, 0].tolist() == [76, 76, 76]
+
+
+def test_the_transparent_shade_of_sixteen_bit_grey_is_laid_over_white() -> None:
+    picture = Image.fromarray(np.array([[0, 1000, 65535]], dtype=np.uint16))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=1000)
+    assert decode_bytes(buffer.getvalue(), None)[0, :, 0].tolist() == [0, 255, 255]

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -107,6 +108,35 @@ def test_a_damaged_raw_photo_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_a_picture_is_told_by_its_first_bytes(prefix: bytes, answer: bool) -> None:
     assert looks_like_picture(prefix) is answer
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2) + body
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 600,
+        segment(0xFE, b"") * 20_000,
+        b"\xff" * 200_000,
+        b"\xff\xd9" * 20_000,
+    ],
+    ids=["exif", "comments", "filling", "ends"],
+)
+def test_a_jpeg_header_without_an_end_is_refused_at_once(filler: bytes) -> None:
+    whole = jpeg(RED)
+    began = time.perf_counter()
+    with pytest.raises(DecodeError, match="its header has no end"):
+        decode_bytes(whole[:2] + filler + whole[2:], None)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_jpeg_with_a_long_but_sound_header_is_read() -> None:
+    whole = jpeg(RED)
+    header = segment(0xE2, b"ICC_PROFILE\0" + bytes(60_000)) * 100 + b"\xff" * 1000
+    pixels = decode_bytes(whole[:2] + header + whole[2:], None)
+    assert np.abs(pixels[8, 8].astype(int) - RED).max() < 8
 
 
 def test_scanning_and_planning_load_no_picture_plugin_and_no_network() -> None:

@@ -48,7 +48,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+        return _grey(image).convert("RGB")
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -56,7 +56,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(white, image).convert("RGB")
     elif image.mode == "P":
         image = image.convert("RGB")
-    return _apply_profile(image, profile).convert("RGB")
+    image = _apply_profile(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Bring 16- or 32-bit grey to 8 bits, the one value that means transparent to white."""
+    values = np.asarray(image)
+    grey = _eight_bits(values)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey)
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -5,6 +5,8 @@ Ghostscript, and its scientific stubs decode nothing.
 """
 
 import importlib.util
+import logging
+import re
 import struct
 import threading
 import warnings
@@ -57,9 +59,18 @@ _SIGNATURES: Final = (
 )
 _SNIFF: Final = 16
 
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\xff\0]")
+_JPEG_BARE: Final = frozenset([0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)])  # have no length
+_FIRST_SCAN: Final = 0xDA
+_MOST_SEGMENTS: Final = 10_000
+_LONGEST_HEADER: Final = 32 * 1024 * 1024
+_LONGEST_GAP: Final = 64 * 1024
+
 
 @cache
 def _load_plugins() -> None:
+    # Without a handler of its own, Pillow's log of damaged files would go to stderr.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     for name in set(_PLUGIN_OF.values()):
         try:
             importlib.import_module(f"PIL.{name}ImagePlugin")
@@ -119,10 +130,34 @@ def _try_format(name: str, data: bytes) -> ImageFile.ImageFile | None:
         raise DecodeError(f"{name} picture: this Pillow was built without it")
     if not accepted:
         return None
+    if name == "JPEG":
+        _check_jpeg_header(data)
     try:
         return factory(BytesIO(data), "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:
         raise DecodeError(f"damaged {name} picture") from error
+
+
+def _check_jpeg_header(data: bytes) -> None:
+    """Refuse a header, all that comes before the first scan, such as no camera writes.
+
+    Pillow reads it in Python, and the time for its Exif segments grows with the square of their
+    number: 130 MB of them take more than a minute.
+    """
+    at = 2
+    gaps = 0
+    for _ in range(_MOST_SEGMENTS):
+        marker = _JPEG_MARKER.search(data, at)
+        found = marker.start() if marker else len(data)
+        gaps += found - at
+        if found > _LONGEST_HEADER or gaps > _LONGEST_GAP:
+            break
+        if marker is None or data[found + 1] == _FIRST_SCAN:
+            return
+        at = found + 2
+        if data[found + 1] not in _JPEG_BARE:
+            at += int.from_bytes(data[at : at + 2])
+    raise DecodeError("damaged JPEG picture (its header has no end)")
 
 
 def embedded_picture(data: bytes, suffix: str) -> bytes:
