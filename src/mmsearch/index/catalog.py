@@ -50,6 +50,14 @@ class Catalog(Session):
         """
         return database.is_made(directory)
 
+    @staticmethod
+    def is_older(directory: Path) -> bool:
+        """Return whether `directory` holds a library that opening for writing migrates.
+
+        Raises UnsoundLibraryError when its catalog is damaged, foreign or too new.
+        """
+        return database.is_older(directory)
+
     @property
     def revision(self) -> int:
         """The number of commits so far."""

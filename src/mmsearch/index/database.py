@@ -23,18 +23,31 @@ def is_made(directory: Path) -> bool:
 
     Raises UnsoundLibraryError when its catalog is damaged, foreign or from a newer version.
     """
+    return _made_version(directory) > 0
+
+
+def is_older(directory: Path) -> bool:
+    """Return whether `directory` holds a library that a writer would have to migrate.
+
+    Raises UnsoundLibraryError as `is_made` does.
+    """
+    return 0 < _made_version(directory) < SCHEMA_VERSION
+
+
+def _made_version(directory: Path) -> int:
+    """Return the version of a library's schema, 0 when it is absent or half made."""
     path = directory / FILE
     try:
         if path.stat().st_size == 0:
-            return False
+            return 0
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return 0
     except OSError as error:
         raise InputError(f"cannot read the library {directory}: {error.strerror}") from error
     with explained(directory):
         connection = _connect(directory, read_mode(directory))
         try:
-            return _version(connection, directory) > 0
+            return _version(connection, directory)
         finally:
             connection.close()
 

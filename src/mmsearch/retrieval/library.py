@@ -257,19 +257,19 @@ def open_library(
 ) -> Library:
     """Open the library in a directory; an absent one is made, unless `create` is False.
 
-    `model` is a model spec: a name, a model folder or a training run. None is the model that
-    the library was indexed with; for a new one $MMSEARCH_MODEL, else `mini`. `batch_size` and
-    `verified` are those of `load_encoder`. Raises InputError
-    when there is no library, ModelError when the model cannot be used, UnsoundLibraryError
-    when the library is damaged.
+    With `create`, one of an older version is brought up to date, too. `model` is a model spec:
+    a name, a model folder or a training run. None is the model that the library was indexed
+    with; for a new one $MMSEARCH_MODEL, else `mini`. `batch_size` and `verified` are those of
+    `load_encoder`. Raises InputError when there is no library, ModelError when the model cannot
+    be used, UnsoundLibraryError when the library is damaged.
     """
     directory = Path(os.fsdecode(path))
-    if Catalog.exists(directory) or not create:
-        catalog = Catalog.open(directory)
-    else:
+    if create and not Catalog.exists(directory):
         load_encoder(model)  # a model that cannot be used must leave no library behind
         Catalog.open(directory, write=True).close()
-        catalog = Catalog.open(directory)
+    elif create and Catalog.is_older(directory):
+        Catalog.open(directory, write=True).close()  # migrates it
+    catalog = Catalog.open(directory)
     try:
         spec = canonical_spec(model) if model is not None else remembered_model(catalog)
         encoder = load_encoder(spec, batch_size=batch_size, verified=verified)
