@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import synthetic
 from measuring import WORK, say, seconds, size
+from numpy.typing import NDArray
 from synthetic import FOLDER, SPACE, Block, Synthetic
 
 from mmsearch.core import Ids, Modality, Vectors
@@ -90,14 +91,25 @@ def brute_force(
     Float32 sums: compare scores with a tolerance. Fewer than k rows leave -inf.
     """
     best = [np.full((len(queries), k), -np.inf, dtype=np.float32) for _ in among]
+    kept = [None if ids is None else _bitmap(ids) for ids in among]
     with catalog.snapshot():
         for ids, vectors in catalog.vector_table(SPACE, Modality.IMAGE).chunks():
             scores = queries @ vectors.T
-            for number, some in enumerate(among):
-                chosen = scores if some is None else scores[:, np.isin(ids, some)]
+            for number, bitmap in enumerate(kept):
+                chosen = scores if bitmap is None else scores[:, _held(bitmap, ids)]
                 both = np.concatenate([best[number], chosen], axis=1)
                 best[number] = -np.partition(-both, k - 1, axis=1)[:, :k]
     return [-np.sort(-rows, axis=1) for rows in best]
+
+
+def _bitmap(ids: Ids) -> NDArray[np.bool_]:
+    bits = np.zeros(int(ids.max(initial=0)) + 1, dtype=np.bool_)
+    bits[ids] = True
+    return bits
+
+
+def _held(bitmap: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
+    return np.asarray((ids < len(bitmap)) & bitmap[np.minimum(ids, len(bitmap) - 1)])
 
 
 def disk(directory: Path) -> dict[str, int]:
