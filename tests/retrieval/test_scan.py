@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 from tests.retrieval.drawing import draw
 
+from mmsearch.retrieval.paths import EVERYTHING, Filter, absolute, contains, outermost
 from mmsearch.retrieval.scan import (
-    EVERYTHING,
-    Filter,
     Found,
     Unreadable,
-    absolute,
-    contains,
-    outermost,
     scan,
+    scan_entries,
 )
 
 
@@ -298,3 +295,77 @@ def test_what_contains_what_is_decided_by_whole_names() -> None:
     assert contains(b"/", b"/a")
     assert not contains(b"/a", b"/ab")
     assert outermost([b"/a/b", b"/a", b"/ab", b"/a"]) == [b"/a", b"/ab"]
+
+
+def write_rules(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".mmsearchignore").write_text(text, encoding="utf-8")
+
+
+def test_ignore_files_leave_out_names_below_their_folder(tmp_path: Path) -> None:
+    for name in ["a.jpg", "b.png", "raw/a.jpg", "raw/b.png", "raw/keep/c.jpg", "other/d.jpg"]:
+        touch(tmp_path / name)
+    write_rules(tmp_path, "*.png\n/other/\n")
+    write_rules(tmp_path / "raw", "!b.png\na.jpg\n")
+    assert found(tmp_path) == ["a.jpg", "raw/b.png", "raw/keep/c.jpg"]
+    assert found(tmp_path, Filter(exclude=("keep",), hidden=True)) == ["a.jpg", "raw/b.png"]
+
+
+def test_an_ignore_file_that_cannot_be_read_leaves_its_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "raw" / "b.jpg")
+    write_rules(tmp_path / "raw", "b.jpg\n")
+
+    def forbidden(folder: bytes) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("mmsearch.retrieval.ignore.read_ignore_file", forbidden)
+    entries = look(tmp_path)
+    root = absolute(tmp_path)
+    assert [entry.path for entry in entries] == [root + b"/a.jpg", root + b"/raw"]
+    assert isinstance(entries[1], Unreadable)
+
+
+def test_ignore_files_above_a_named_path_count_from_its_base(tmp_path: Path) -> None:
+    for name in ["raw/a.jpg", "raw/b.png", "raw/deep/c.jpg"]:
+        touch(tmp_path / name)
+    write_rules(tmp_path, "*.png\ndeep/\n")
+    root = absolute(tmp_path)
+    for path, names in [(b"/raw", [b"/raw/a.jpg"]), (b"/raw/deep", []), (b"/raw/b.png", [])]:
+        entries = scan([root + path], bases={root + path: root})
+        assert [entry.path for entry in entries] == [root + name for name in names]
+    assert len(list(scan([root + b"/raw"]))) == 3
+
+
+def test_forgotten_paths_are_passed_over(tmp_path: Path) -> None:
+    for name in ["a.jpg", "b.jpg", "raw/a.jpg"]:
+        touch(tmp_path / name)
+    root = absolute(tmp_path)
+    names = Filter(forgotten=frozenset({root + b"/a.jpg", root + b"/raw"}))
+    assert found(tmp_path, names) == ["b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("touched", "names"),
+    [
+        (["a.jpg"], ["a.jpg"]),
+        (["sub"], ["sub/b.jpg", "sub/deep/c.jpg"]),
+        (["sub/deep/c.jpg", "a.jpg", "none.jpg", "none/x.jpg"], ["a.jpg", "sub/deep/c.jpg"]),
+        (["notes.txt", ".hidden/d.jpg", "out/e.jpg", "out"], []),
+        (["elsewhere"], ["elsewhere/f.jpg"]),
+    ],
+)
+def test_touched_entries_are_found_as_a_whole_scan_would(
+    tmp_path: Path, touched: list[str], names: list[str]
+) -> None:
+    photos = tmp_path / "photos"
+    for name in ["a.jpg", "sub/b.jpg", "sub/deep/c.jpg", "notes.txt", ".hidden/d.jpg", "out/e.jpg"]:
+        touch(photos / name)
+    touch(tmp_path / "disk" / "f.jpg")
+    (photos / "elsewhere").symlink_to(tmp_path / "disk")
+    write_rules(photos, "out\n")
+    root = absolute(photos)
+    entries = scan_entries([root + b"/" + os.fsencode(name) for name in touched], [root])
+    assert sorted(entry.path for entry in entries) == [root + b"/" + n.encode() for n in names]

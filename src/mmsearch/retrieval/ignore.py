@@ -11,6 +11,8 @@ import string
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from mmsearch.retrieval.files import open_regular
+
 FILE: Final = b".mmsearchignore"
 _LARGEST: Final = 1 << 20  # bytes; more than this is not a list of patterns
 _MARK: Final = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
@@ -62,28 +64,35 @@ def is_ignored(stack: Stack, path: bytes, *, is_folder: bool) -> bool:
 def read_ignore_file(folder: bytes) -> IgnoreFile | None:
     """Read the file of a folder; None when there is none. Raises OSError."""
     path = os.path.join(folder, FILE)  # noqa: PTH118 - bytes
-    if not os.path.isfile(path):  # noqa: PTH113 - bytes; a FIFO would never end
+    if not os.path.isfile(path):  # noqa: PTH113 - bytes
         return None
-    with open(path, "rb") as file:  # noqa: PTH123 - bytes
-        content = file.read(_LARGEST)
+    try:
+        with open_regular(path) as file:
+            content = file.read(_LARGEST)
+    except FileNotFoundError:
+        return None
     return IgnoreFile(folder, parse(content))
 
 
-def stack_for(base: bytes, folder: bytes) -> Stack | None:
-    """Return the files that speak for `folder`, from `base` above it down to its parent.
+def stack_above(base: bytes, path: bytes) -> Stack | None:
+    """Return the files that speak for `path`, from the folder `base` above it downwards.
 
-    None when they leave out `folder` itself, or a folder on the way. Raises OSError.
+    None when they leave out a folder between the two. Raises OSError.
     """
     stack: Stack = ()
     here = base
-    below = folder[len(base) :].strip(b"/")
-    for name in below.split(b"/") if below else ():
+    for name in _steps(base, path):
+        if here != base and is_ignored(stack, here, is_folder=True):
+            return None
         own = read_ignore_file(here)
         stack = stack if own is None else (*stack, own)
         here = os.path.join(here, name)  # noqa: PTH118 - bytes
-        if is_ignored(stack, here, is_folder=True):
-            return None
     return stack
+
+
+def _steps(base: bytes, path: bytes) -> list[bytes]:
+    below = path[len(base) :].strip(b"/")
+    return below.split(b"/") if below else []
 
 
 def parse(content: bytes) -> tuple[Rule, ...]:

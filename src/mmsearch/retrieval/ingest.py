@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from mmsearch.core import Encoder
+from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
 from mmsearch.retrieval.files import AnyPath
@@ -25,6 +26,7 @@ from mmsearch.retrieval.ingest_texts import (
     check_space,
     encode_old_sentences,
 )
+from mmsearch.retrieval.paths import Filter, Scope, absolute, contains, outermost
 from mmsearch.retrieval.plan import (
     Contents,
     Copy,
@@ -39,14 +41,17 @@ from mmsearch.retrieval.plan import (
 from mmsearch.retrieval.reading import cores, digest_file, in_order, read_task
 from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 from mmsearch.retrieval.roots import (
+    Certainty,
     Places,
     Presence,
-    lost_with_certainty,
+    is_there,
     picture_roots,
     presence,
+    remembered_roots,
     settle,
+    welcome,
 )
-from mmsearch.retrieval.scan import Filter, Found, Unreadable, absolute, contains, scan
+from mmsearch.retrieval.scan import Found, Unreadable, scan, scan_entries
 from mmsearch.retrieval.writer import Writer, count_kinds, file_row
 
 __all__ = ["IngestOptions", "IngestReport", "Progress", "add_sentences", "ingest"]
@@ -73,19 +78,44 @@ def ingest(
     SpaceMismatchError when the library holds another model's vectors and `options.reindex` is
     not set.
     """
-    wanted = [absolute(path) for path in paths]
-    if options.reindex or not wanted:
-        wanted += picture_roots(catalog)
+    named = [absolute(path) for path in paths]
+    wanted = named + (remembered_roots(catalog) if options.reindex or not named else [])
     if wanted:
         check_pictures(encoder)
     check_space(catalog, encoder, options, paths)
     places = settle(catalog, wanted)
+    welcome(catalog, named)
     catalog.set_space(encoder.space)
-    run = _Run(catalog, encoder, places, options, on_progress)
+    return _run(_Run(catalog, encoder, places, options, on_progress))
+
+
+def ingest_touched(
+    catalog: Catalog,
+    encoder: Encoder,
+    touched: Sequence[bytes],
+    options: IngestOptions = _DEFAULT,
+) -> IngestReport:
+    """Look again at paths below the library's roots, whether they are still there or not.
+
+    `touched` are absolute, without symbolic links; what lies in no root is passed over. A root
+    that has gone meanwhile is offline. Raises SpaceMismatchError as `ingest` does.
+    """
+    check_space(catalog, encoder, options, [])
+    known = remembered_roots(catalog)
+    scope = Scope(known)
+    below = [path for path in touched if scope.holds(path)]
+    holding = [root for root in outermost(known) if any(contains(root, p) for p in below)]
+    places = settle(catalog, holding)
+    online = Scope(places.online)
+    places.touched = outermost(path for path in below if online.holds(path))
+    return _run(_Run(catalog, encoder, places, options, None))
+
+
+def _run(run: "_Run") -> IngestReport:
     try:
         run.pictures()
-        if options.reindex:
-            encode_old_sentences(catalog, encoder, run.report)
+        if run.options.reindex:
+            encode_old_sentences(run.catalog, run.encoder, run.report)
     except KeyboardInterrupt:
         run.report.interrupted = True
     return run.report
@@ -106,22 +136,23 @@ class _Run:
             offline=places.items_offline,
             offline_roots=[Path(os.fsdecode(path)) for path in places.offline],
         )
-        self._catalog = catalog
-        self._encoder = encoder
+        self.catalog = catalog
+        self.encoder = encoder
+        self.options = options
         self._places = places
-        self._options = options
+        self._scope = Scope(places.scope())
         self._on_progress = on_progress
         self._workers = options.workers or cores()
         self._unreadable: list[Unreadable] = []
-        self._away: list[bytes] = []
+        self._away = Scope(())
 
     def pictures(self) -> None:
         """Do everything; counts grow with what is committed."""
-        failures = {f.path: f for f in self._catalog.failures() if self._in_scope(f.path)}
+        failures = {f.path: f for f in self.catalog.failures() if self._scope.holds(f.path)}
         final = {
             path: failure
             for path, failure in failures.items()
-            if not (self._options.retry_failed or plugin_arrived(failure.reason))
+            if not (self.options.retry_failed or plugin_arrived(failure.reason))
         }
         difference = self._survey(final)
         plan = resolve(difference, self._read_contents(difference))
@@ -129,28 +160,30 @@ class _Run:
         self._copy(plan.copies)
         self._encode(plan.tasks)
 
-    def _in_scope(self, path: bytes) -> bool:
-        return any(contains(scanned, path) for scanned in self._places.to_scan())
-
     def _survey(self, failures: dict[bytes, Failure]) -> Difference:
         """Scan and compare; what could not be looked into is not taken for deleted."""
         known: dict[bytes, KnownFile] = {}
-        for root_id in self._places.online.values():
-            known.update(self._catalog.known_files(root_id))
+        for path in self._places.scope():
+            known.update(self.catalog.known_under(path))
         difference = compare(self._found(), known, failures)
-        self._away = [entry.path for entry in self._unreadable] + self._places.offline
-        for path in self._places.online:
-            if presence(path) in (Presence.MISSING, Presence.EMPTY):  # unmounted meanwhile
-                self._away.append(path)
-        difference.unseen = {p: i for p, i in difference.unseen.items() if not self._is_away(p)}
+        unmounted = [path for path in self._places.online if not is_there(path)]
+        entries = [entry.path for entry in self._unreadable]
+        self._away = Scope([*entries, *self._places.offline, *unmounted])
+        difference.unseen = {
+            path: item for path, item in difference.unseen.items() if not self._away.holds(path)
+        }
         return difference
 
-    def _is_away(self, path: bytes) -> bool:
-        return any(contains(place, path) for place in self._away)
-
     def _found(self) -> Iterator[Found]:
-        names = Filter(self._options.exclude, self._options.hidden)
-        for entry in scan(self._places.to_scan(), names):
+        forgotten = selection.forgotten(self.catalog)
+        names = Filter(self.options.exclude, self.options.hidden, forgotten)
+        places = self._places
+        entries = (
+            scan(places.to_scan(), names, bases=places.bases)
+            if places.touched is None
+            else scan_entries(places.touched, list(places.online), names)
+        )
+        for entry in entries:
             if isinstance(entry, Unreadable):
                 self._unreadable.append(entry)
             else:
@@ -158,7 +191,8 @@ class _Run:
 
     def _read_contents(self, difference: Difference) -> Contents:
         """Digest the files whose stat leaves it open what they hold."""
-        files = to_digest(difference, self._sizes() if difference.new else ())
+        sizes = selection.sizes(self.catalog) if difference.new else ()
+        files = to_digest(difference, sizes)
         if not files:
             return Contents()
         digests: dict[bytes, str] = {}
@@ -166,18 +200,11 @@ class _Run:
             for file, digest in zip(files, results, strict=True):
                 if digest is not None:
                     digests[file.path] = digest
-        holders = self._catalog.files_by_digest(sorted(set(digests.values())))
+        holders = self.catalog.files_by_digest(sorted(set(digests.values())))
         elsewhere = [
-            item for items in holders.values() for item in items if not self._in_scope(item.path)
+            item for items in holders.values() for item in items if not self._scope.holds(item.path)
         ]
         return Contents(digests, holders, self._lost(elsewhere, digests))
-
-    def _sizes(self) -> set[int]:
-        """Return the sizes of all pictures of the library: what a copy or move must match."""
-        sizes: set[int] = set()
-        for root in picture_roots(self._catalog).values():
-            sizes.update(item.size for item in self._catalog.known_files(root.id).values())
-        return sizes
 
     def _lost(self, items: Sequence[KnownFile], digests: dict[bytes, str]) -> set[int]:
         """Return those of the items, none of them scanned, that stand elsewhere now.
@@ -185,12 +212,13 @@ class _Run:
         Their file is gone from a root that is there; or the whole root is gone, and everything
         in it stands, under the same names, in a scanned folder: then the root was renamed.
         """
-        roots = picture_roots(self._catalog)
-        lost = {item.id for item in items if lost_with_certainty(item.path, list(roots))}
+        roots = picture_roots(self.catalog)
+        certainty = Certainty(roots)
+        lost = {item.id for item in items if certainty.is_lost(item.path)}
         for path, root in roots.items():
-            if self._in_scope(path) or presence(path) is not Presence.MISSING:
+            if self._scope.holds(path) or presence(path) is not Presence.MISSING:
                 continue
-            known = self._catalog.known_files(root.id)
+            known = self.catalog.known_files(root.id)
             for scanned in self._places.online if known else ():
                 if all(digests.get(scanned + p[len(path) :]) == k.digest for p, k in known.items()):
                     lost.update(item.id for item in known.values())
@@ -217,11 +245,11 @@ class _Run:
             cleared=tuple(
                 path
                 for path in failures
-                if path not in again and path not in standing and not self._is_away(path)
+                if path not in again and path not in standing and not self._away.holds(path)
             ),
         )
         if batch != Batch():
-            self._catalog.commit(batch)
+            self.catalog.commit(batch)
         self.report.moved += len(plan.moves)
         self.report.gone += len(plan.gone)
         self.report.unchanged += plan.unchanged + len(plan.touched)
@@ -249,22 +277,20 @@ class _Run:
     def _commit_copies(self, copies: Sequence[Copy]) -> None:
         if not copies:
             return
-        vectors = self._catalog.vectors(self._encoder.space, [copy.source for copy in copies])
+        vectors = self.catalog.vectors(self.encoder.space, [copy.source for copy in copies])
         rows = (
             file_row(Task(copy.found, copy.kind), self._places.online, copy.digest, vector)
             for copy, vector in zip(copies, vectors, strict=True)
         )
-        self._catalog.commit(Batch(files=tuple(rows)))
+        self.catalog.commit(Batch(files=tuple(rows)))
         count_kinds(self.report, [copy.kind for copy in copies])
 
     def _encode(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
-        writer = Writer(
-            self._catalog, self._encoder, self._places.online, self._options, self.report
-        )
+        writer = Writer(self.catalog, self.encoder, self._places.online, self.options, self.report)
         read = partial(
-            read_task, preprocessing=self._encoder.preprocessing, limits=self._options.limits
+            read_task, preprocessing=self.encoder.preprocessing, limits=self.options.limits
         )
         started = time.monotonic()
         try:
@@ -281,5 +307,5 @@ class _Run:
     def _parallel(
         self, function: Callable[[T], R], values: Iterable[T]
     ) -> Generator[R, None, None]:
-        ahead = 2 * self._options.batch_size + self._workers
+        ahead = 2 * self.options.batch_size + self._workers
         return in_order(self._workers, ahead, function, values)

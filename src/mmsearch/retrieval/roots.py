@@ -5,15 +5,16 @@ A known root that is missing or empty is taken for an unmounted drive: its items
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mmsearch.errors import InputError
+from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Root, RootKind
 from mmsearch.retrieval.decode import shown
-from mmsearch.retrieval.scan import contains, outermost
+from mmsearch.retrieval.paths import Scope, outermost, upwards
 
 
 class Presence(StrEnum):
@@ -30,17 +31,25 @@ class Presence(StrEnum):
 class Places:
     """Where to look. `online`: root ids by path, to be scanned; `special` has no root.
 
-    `offline`: paths whose items must not be taken for deleted; `items_offline` counts those.
+    `bases`: the outermost known root at or above each. `offline`: paths whose items must not be
+    taken for deleted; `items_offline` counts those. `touched`: the paths below the online roots
+    that alone are to be looked at, None for all of them.
     """
 
     online: dict[bytes, int] = field(default_factory=dict)
+    bases: dict[bytes, bytes] = field(default_factory=dict)
     special: list[bytes] = field(default_factory=list)
     offline: list[bytes] = field(default_factory=list)
     items_offline: int = 0
+    touched: list[bytes] | None = None
 
     def to_scan(self) -> list[bytes]:
         """Return the paths to give to a scan."""
         return [*self.online, *self.special]
+
+    def scope(self) -> list[bytes]:
+        """Return the places at and under which what is not found is no more."""
+        return self.to_scan() if self.touched is None else self.touched
 
 
 def presence(path: bytes) -> Presence:
@@ -60,11 +69,33 @@ def presence(path: bytes) -> Presence:
         return Presence.FOLDER
 
 
+def is_there(path: bytes) -> bool:
+    """Say whether a root that holds items is at hand, and not unmounted or away."""
+    return presence(path) not in (Presence.MISSING, Presence.EMPTY)
+
+
 def picture_roots(catalog: Catalog) -> dict[bytes, Root]:
     """Return the library's folder and file roots by path."""
-    return {
-        os.fsencode(root.path): root for root in catalog.roots() if root.kind is not RootKind.TEXTS
-    }
+    return {root.raw: root for root in catalog.roots() if root.kind is not RootKind.TEXTS}
+
+
+def remembered_roots(catalog: Catalog) -> list[bytes]:
+    """Return the picture roots to look at when none are named.
+
+    One that is forgotten, or lies in what is, waits for its removal to be finished.
+    """
+    forgotten = Scope(selection.forgotten(catalog))
+    return [path for path in picture_roots(catalog) if not forgotten.holds(path)]
+
+
+def welcome(catalog: Catalog, paths: Sequence[bytes]) -> None:
+    """Let paths that are named come back, although they lie in what was forgotten."""
+    forgotten = selection.forgotten(catalog)
+    lifted = {step for path in paths for step in upwards(path) if step in forgotten}
+    if lifted:
+        with catalog.transaction() as db:
+            for path in lifted:
+                db.execute("DELETE FROM forgotten WHERE path = ?", (path,))
 
 
 def settle(catalog: Catalog, paths: Sequence[bytes]) -> Places:
@@ -79,51 +110,77 @@ def settle(catalog: Catalog, paths: Sequence[bytes]) -> Places:
         if found is Presence.MISSING and path not in known:
             raise InputError(f"no such file or folder: {shown(path)}")
     places = Places()
-    for path in outermost(paths):
-        match stands[path]:
-            case Presence.SPECIAL:
-                places.special.append(path)
-            case Presence.MISSING:
-                _go_offline(catalog, places, path, known[path].id)
-            case found:
-                _settle_present(catalog, places, path, found)
-    _settle_inside(catalog, places, known)
+    with catalog.transaction():  # one, for there may be thousands of paths
+        for path in outermost(paths):
+            match stands[path]:
+                case Presence.SPECIAL:
+                    places.special.append(path)
+                case Presence.MISSING:
+                    _go_offline(catalog, places, path, known[path])
+                case found:
+                    _settle_present(catalog, places, path, (found, known.get(path)))
+        _settle_inside(catalog, places, known)
+    folders = {path for path, root in known.items() if root.kind is RootKind.FOLDER}
+    places.bases = {path: _base(path, folders) for path in places.online}
     return places
+
+
+def _base(path: bytes, folders: Collection[bytes]) -> bytes:
+    return [step for step in upwards(path) if step == path or step in folders][-1]
 
 
 def _settle_inside(catalog: Catalog, places: Places, known: dict[bytes, Root]) -> None:
     """Look at known folders below a scanned one; each may be a mount point of its own."""
+    scanned = Scope(places.online)
     for path, root in known.items():
-        if root.kind is not RootKind.FOLDER or path in places.online:
+        if root.kind is not RootKind.FOLDER or path in places.online or not scanned.holds(path):
             continue
-        if not any(contains(scanned, path) for scanned in places.online):
-            continue
-        if presence(path) in (Presence.MISSING, Presence.EMPTY):
-            _go_offline(catalog, places, path, root.id)
+        if not is_there(path):
+            _go_offline(catalog, places, path, root)
         elif root.offline:
             catalog.set_offline(root.id, False)
 
 
-def _settle_present(catalog: Catalog, places: Places, path: bytes, found: Presence) -> None:
+def _settle_present(
+    catalog: Catalog, places: Places, path: bytes, stands: tuple[Presence, Root | None]
+) -> None:
+    found, root = stands
     kind = RootKind.FILE if found is Presence.FILE else RootKind.FOLDER
-    root_id = catalog.add_root(path, kind)
-    if found is Presence.EMPTY and catalog.known_files(root_id):
-        _go_offline(catalog, places, path, root_id)
+    if root is None or root.kind is not kind or root.offline:
+        root = Root(catalog.add_root(path, kind), os.fsdecode(path), kind, offline=False)
+    if found is Presence.EMPTY and selection.count(catalog, selection.of_root(root)):
+        _go_offline(catalog, places, path, root)
     else:
-        places.online[path] = root_id
+        places.online[path] = root.id
 
 
-def _go_offline(catalog: Catalog, places: Places, path: bytes, root_id: int) -> None:
-    catalog.set_offline(root_id, True)
+def _go_offline(catalog: Catalog, places: Places, path: bytes, root: Root) -> None:
+    if not root.offline:
+        catalog.set_offline(root.id, True)
     places.offline.append(path)
-    places.items_offline += len(catalog.known_files(root_id))
+    places.items_offline += selection.count(catalog, selection.of_root(root))
 
 
-def lost_with_certainty(path: bytes, roots: Sequence[bytes]) -> bool:
-    """Say whether a file is no more although every root that it lies in is there."""
-    holding = [root for root in roots if contains(root, path)]
-    at_hand = all(
-        presence(root if root != path else os.path.dirname(root)) is Presence.FOLDER  # noqa: PTH120
-        for root in holding
-    )
-    return at_hand and not os.path.lexists(path)
+class Certainty:
+    """Tells whether a file is no more although every root that it lies in is there.
+
+    Looks at each root once.
+    """
+
+    def __init__(self, roots: Collection[bytes]) -> None:
+        self._roots = frozenset(roots)
+        self._there: dict[bytes, bool] = {}
+
+    def is_lost(self, path: bytes) -> bool:
+        """Say whether the file is no more."""
+        holding = [step for step in upwards(path) if step in self._roots]
+        at_hand = all(
+            self._is_folder(root if root != path else os.path.dirname(root))  # noqa: PTH120
+            for root in holding
+        )
+        return at_hand and not os.path.lexists(path)
+
+    def _is_folder(self, path: bytes) -> bool:
+        if path not in self._there:
+            self._there[path] = presence(path) is Presence.FOLDER
+        return self._there[path]

@@ -5,16 +5,19 @@ bytes, depth first, so that two scans of the same tree agree.
 """
 
 import errno
-import fnmatch
 import os
 import stat
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, TypeAlias
 
+from mmsearch.retrieval import ignore
 from mmsearch.retrieval.files import open_regular
 from mmsearch.retrieval.formats import RAW_SUFFIXES, looks_like_picture
+from mmsearch.retrieval.paths import EVERYTHING, Filter, contains, outermost
 
 # fmt: off
 SUFFIXES: Final = RAW_SUFFIXES | frozenset({
@@ -23,10 +26,12 @@ SUFFIXES: Final = RAW_SUFFIXES | frozenset({
     ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 })
 # fmt: on
+_RAW_SUFFIXES: Final = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
 _SNIFF: Final = 16
 _LONGEST_SUFFIX: Final = 6
 _LEADS_NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_SEPARATOR: Final = os.fsencode(os.sep)
+_DOT: Final = ord(".")
+_NAME: Final = attrgetter("name")
 
 Identity: TypeAlias = tuple[int, int]
 """(device, inode): what a folder is, under whichever name."""
@@ -51,67 +56,55 @@ class Unreadable:
     reason: str
 
 
-def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
-    """Return the real path as bytes: absolute, symbolic links resolved as far as they go."""
-    return os.path.realpath(os.fsencode(path))
-
-
-def contains(folder: bytes, path: bytes) -> bool:
-    """Say whether `path` is `folder` or lies below it; both absolute."""
-    return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
-
-
-def outermost(paths: Iterable[bytes]) -> list[bytes]:
-    """Drop the paths that lie below another one; keep the order of the rest, each once."""
-    unique = list(dict.fromkeys(paths))
-    return [p for p in unique if not any(q != p and contains(q, p) for q in unique)]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which names a scan passes over: `exclude` globs, and `hidden` names unless wanted."""
-
-    exclude: tuple[str, ...] = ()
-    hidden: bool = False
-
-    def skips(self, path: bytes, root: bytes) -> bool:
-        """Say whether this entry, compared by name and by path below the root, is left out."""
-        name = os.path.basename(path)  # noqa: PTH119 - bytes
-        if name.startswith(b".") and not self.hidden:
-            return True
-        if not self.exclude:
-            return False
-        texts = (os.fsdecode(name), os.fsdecode(path[len(root) :].lstrip(_SEPARATOR)))
-        return any(
-            fnmatch.fnmatch(text, glob.rstrip("/")) for glob in self.exclude for text in texts
-        )
-
-
-EVERYTHING: Final = Filter()
-
-
-def scan(paths: Sequence[bytes], names: Filter = EVERYTHING) -> Iterator[Found | Unreadable]:
+def scan(
+    paths: Sequence[bytes],
+    names: Filter = EVERYTHING,
+    *,
+    bases: Mapping[bytes, bytes] | None = None,
+) -> Iterator[Found | Unreadable]:
     """Yield every picture file under the absolute `paths`, each once.
 
     Files are taken by suffix or, when the name has no real one, by content. Links are followed
     last, and only to what was not met under its own name; a link to a folder above is not
     followed. A device, FIFO, socket or dangling link is reported when it is named in `paths` or
     has a picture's suffix; so is whatever cannot be entered. A file that vanishes meanwhile is
-    left out. A path given explicitly is taken whatever its name is.
+    left out. A path given explicitly is taken whatever its name is, unless a `.mmsearchignore`
+    above it speaks against it: `bases` has, by path, the folder from which on those count.
     """
     walk = _Walk(tuple(outermost(paths)), names)
     for path in walk.roots:
         try:
             status = os.stat(path)  # noqa: PTH116 - bytes
+            stack = _above((bases or {}).get(path, path), path, status)
         except OSError as error:
             yield Unreadable(path, path, _reason(error))
             continue
+        if stack is None:
+            continue
         if stat.S_ISDIR(status.st_mode):
-            yield from walk.folder(path, path)
+            yield from walk.folder(path, path, stack)
         elif stat.S_ISREG(status.st_mode):
             yield Found(path, path, status.st_size, status.st_mtime_ns)
         else:
             yield Unreadable(path, path, f"not a file or folder but {_kind(status.st_mode)}")
+    yield from walk.follow_links()
+
+
+def scan_entries(
+    touched: Iterable[bytes], roots: Sequence[bytes], names: Filter = EVERYTHING
+) -> Iterator[Found | Unreadable]:
+    """Yield, as `scan` of `roots` would, the picture files at or under some paths below them.
+
+    What is not there is passed over. A link is followed only to what lies outside of all roots.
+    """
+    walk = _Walk(tuple(roots), names)
+    by_folder: dict[bytes, set[bytes]] = {}
+    for path in outermost(touched):
+        folder, name = os.path.split(path)
+        by_folder.setdefault(folder, set()).add(name)
+    for folder, chosen in by_folder.items():
+        root = next(root for root in roots if contains(root, folder))
+        yield from walk.some(folder, root, chosen)
     yield from walk.follow_links()
 
 
@@ -122,36 +115,91 @@ class _Walk:
         self.roots = roots
         self._names = names
         self._entered: set[Identity] = set()
-        self._links: deque[tuple[bytes, bytes]] = deque()
+        self._links: deque[tuple[bytes, bytes, ignore.Stack]] = deque()
 
-    def folder(self, top: bytes, root: bytes) -> Iterator[Found | Unreadable]:
-        """Yield what lies in and below the folder `top`, its files before its folders."""
-        pending = [top]
+    def folder(self, top: bytes, root: bytes, stack: ignore.Stack) -> Iterator[Found | Unreadable]:
+        """Yield what lies in and below the folder `top`, its files before its folders.
+
+        `stack`: the ignore files of the folders above.
+        """
+        pending = [(top, stack)]
         while pending:
-            folder = pending.pop()
+            folder, stack = pending.pop()
             try:
                 entries = self._list(folder)
+                stack = _with_own(stack, folder, entries)
             except OSError as error:
                 if error.errno not in _LEADS_NOWHERE:
                     yield Unreadable(folder, root, _reason(error))
                 continue
-            below: list[bytes] = []
-            for entry in entries:
-                if not self._names.skips(entry.path, root):
-                    yield from self._entry(entry, root, below)
+            below: list[tuple[bytes, ignore.Stack]] = []
+            yield from self._entries(entries, root, stack, below)
             pending.extend(reversed(below))
+
+    def some(self, folder: bytes, root: bytes, chosen: set[bytes]) -> Iterator[Found | Unreadable]:
+        """Yield what lies at and below the chosen names of one folder in a root."""
+        between = folder
+        while between != root:
+            if self._names.skips(between, root):
+                return
+            between = os.path.dirname(between)  # noqa: PTH120 - bytes
+        try:
+            stack = ignore.stack_above(root, os.path.join(folder, b"x"))  # noqa: PTH118 - bytes
+            with os.scandir(folder) as listing:
+                entries = sorted((e for e in listing if e.name in chosen), key=_NAME)
+        except OSError as error:
+            if error.errno not in _LEADS_NOWHERE:
+                yield Unreadable(folder, root, _reason(error))
+            return
+        if stack is None:
+            return
+        below: list[tuple[bytes, ignore.Stack]] = []
+        yield from self._entries(entries, root, stack, below)
+        for path, inner in below:
+            yield from self.folder(path, root, inner)
+
+    def _entries(
+        self,
+        entries: Sequence[os.DirEntry[bytes]],
+        root: bytes,
+        stack: ignore.Stack,
+        below: list[tuple[bytes, ignore.Stack]],
+    ) -> Iterator[Found | Unreadable]:
+        """Yield the picture files of one folder. This loop is what a rescan spends its time in."""
+        hidden, by_path = self._names.hidden, self._names.by_path
+        for entry in entries:
+            name = entry.name
+            dotted = name[0] == _DOT
+            if (dotted and not hidden) or (by_path and self._names.skips(entry.path, root)):
+                continue
+            try:
+                folder = bool(stack) and entry.is_dir(follow_symlinks=False)
+                if stack and ignore.is_ignored(stack, entry.path, is_folder=folder):
+                    continue
+                if (
+                    not dotted
+                    and name[name.rfind(b".") :].lower() in _RAW_SUFFIXES
+                    and entry.is_file(follow_symlinks=False)
+                ):
+                    status = entry.stat()
+                    yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
+                else:
+                    yield from self._other(entry, root, stack, below)
+            except OSError as error:
+                if error.errno not in _LEADS_NOWHERE:
+                    yield Unreadable(entry.path, root, _reason(error))
 
     def follow_links(self) -> Iterator[Found | Unreadable]:
         """Yield what only links lead to."""
         while self._links:
-            path, root = self._links.popleft()
+            path, root, stack = self._links.popleft()
             target = os.path.realpath(path)
             if any(contains(target, r) for r in self.roots):
                 continue
             try:
                 status = os.stat(target)  # noqa: PTH116 - bytes
                 if stat.S_ISDIR(status.st_mode):
-                    yield from self.folder(path, root)
+                    yield from self.folder(path, root, stack)
                 elif stat.S_ISREG(status.st_mode) and not self._met(target):
                     yield Found(path, root, status.st_size, status.st_mtime_ns)
             except OSError as error:
@@ -164,27 +212,27 @@ class _Walk:
         if identity in self._entered:
             return []
         with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+            entries = sorted(listing, key=_NAME)
         self._entered.add(identity)
         return entries
 
-    def _entry(
-        self, entry: os.DirEntry[bytes], root: bytes, below: list[bytes]
+    def _other(
+        self,
+        entry: os.DirEntry[bytes],
+        root: bytes,
+        stack: ignore.Stack,
+        below: list[tuple[bytes, ignore.Stack]],
     ) -> Iterator[Found | Unreadable]:
         """Yield a picture file; put a folder into `below` and a link aside."""
-        try:
-            if entry.is_dir() and not entry.is_symlink():
-                below.append(entry.path)
-            elif not entry.is_dir() and not entry.is_file():
-                yield from _special(entry, root)
-            elif entry.is_symlink() and (entry.is_dir() or _is_picture(entry.path)):
-                self._links.append((entry.path, root))
-            elif not entry.is_symlink() and _is_picture(entry.path):
-                status = entry.stat()
-                yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
-        except OSError as error:
-            if error.errno not in _LEADS_NOWHERE:
-                yield Unreadable(entry.path, root, _reason(error))
+        if entry.is_dir() and not entry.is_symlink():
+            below.append((entry.path, stack))
+        elif not entry.is_dir() and not entry.is_file():
+            yield from _special(entry, root)
+        elif entry.is_symlink() and (entry.is_dir() or _is_picture(entry.path)):
+            self._links.append((entry.path, root, stack))
+        elif not entry.is_symlink() and _is_picture(entry.path):
+            status = entry.stat()
+            yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
 
     def _met(self, target: bytes) -> bool:
         """Say whether this real file was yielded already, under its own name."""
@@ -192,6 +240,25 @@ class _Walk:
         return _identity(parent) in self._entered and (
             self._names.hidden or not name.startswith(b".")
         )
+
+
+def _with_own(
+    stack: ignore.Stack, folder: bytes, entries: Sequence[os.DirEntry[bytes]]
+) -> ignore.Stack:
+    """Return the ignore files that speak for a folder's entries. Raises OSError."""
+    place = bisect_left(entries, ignore.FILE, key=_NAME)
+    if place == len(entries) or entries[place].name != ignore.FILE:
+        return stack
+    own = ignore.read_ignore_file(folder)
+    return stack if own is None else (*stack, own)
+
+
+def _above(base: bytes, path: bytes, status: os.stat_result) -> ignore.Stack | None:
+    """Return the ignore files above a named path, None when they leave it out. Raises OSError."""
+    stack = ignore.stack_above(base, path)
+    if stack and ignore.is_ignored(stack, path, is_folder=stat.S_ISDIR(status.st_mode)):
+        return None
+    return stack
 
 
 def _special(entry: os.DirEntry[bytes], root: bytes) -> Iterator[Unreadable]:

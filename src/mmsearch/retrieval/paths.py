@@ -1,0 +1,79 @@
+"""Paths as bytes, for a name need not be text: what lies in what, and what is passed over."""
+
+import fnmatch
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+_SEPARATOR: Final = os.fsencode(os.sep)
+
+
+def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
+    """Return the real path as bytes: absolute, symbolic links resolved as far as they go."""
+    return os.path.realpath(os.fsencode(path))
+
+
+def contains(folder: bytes, path: bytes) -> bool:
+    """Say whether `path` is `folder` or lies below it; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
+
+
+class Scope:
+    """A set of places, and whether a path is one of them or lies below one."""
+
+    def __init__(self, places: Iterable[bytes]) -> None:
+        self._places = frozenset(places)
+
+    def holds(self, path: bytes) -> bool:
+        """Say whether the path is a place or lies below one; costs as much as the path is deep."""
+        return bool(self._places) and any(step in self._places for step in upwards(path))
+
+
+def upwards(path: bytes) -> Iterable[bytes]:
+    """Yield an absolute path and the folders above it, up to the root of the file system."""
+    yield path
+    while len(path) > 1:
+        path = os.path.dirname(path)  # noqa: PTH120 - bytes
+        yield path
+
+
+def outermost(paths: Iterable[bytes]) -> list[bytes]:
+    """Drop the paths that lie below another one; keep the order of the rest, each once."""
+    unique = dict.fromkeys(paths)
+    return [p for p in unique if not any(q in unique for q in upwards(p) if q != p)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which names a scan passes over.
+
+    `exclude`: globs of names or of paths below the root. `hidden`: names that begin with a dot
+    are wanted. `forgotten`: paths that were removed on purpose.
+    """
+
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    forgotten: frozenset[bytes] = frozenset()
+
+    @property
+    def by_path(self) -> bool:
+        """Whether more than the first byte of a name has to be looked at."""
+        return bool(self.exclude or self.forgotten)
+
+    def skips(self, path: bytes, root: bytes) -> bool:
+        """Say whether this entry, compared by name and by path below the root, is left out."""
+        name = os.path.basename(path)  # noqa: PTH119 - bytes
+        if name.startswith(b".") and not self.hidden:
+            return True
+        if path in self.forgotten:
+            return True
+        if not self.exclude:
+            return False
+        texts = (os.fsdecode(name), os.fsdecode(path[len(root) :].lstrip(_SEPARATOR)))
+        return any(
+            fnmatch.fnmatch(text, glob.rstrip("/")) for glob in self.exclude for text in texts
+        )
+
+
+EVERYTHING: Final = Filter()
