@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,6 +163,14 @@ def quarantine(path: Path) -> None:
     """Set a damaged file aside, for whoever wants to know what happened to it."""
     if path.exists():
         path.replace(path.with_suffix(DAMAGED))
+
+
+def synced_copy(source: Path, target: Path) -> None:
+    """Copy a file durably; the directory is left to the caller."""
+    with source.open("rb") as old, target.open("wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fsync(new.fileno())
 
 
 def sweep(directory: Path, keep: str) -> None:
