@@ -168,7 +168,7 @@ def sentence(number: int) -> str:
     return f"a {drawn[0]} and a {drawn[1]} with a {drawn[2]} near the {drawn[3]}, number {number}"
 
 
-def _unit(rows: NDArray[np.floating]) -> Vectors:  # type: ignore[type-arg]
+def _unit(rows: NDArray[np.floating]) -> Vectors:
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / lengths, dtype=np.float32)
 
