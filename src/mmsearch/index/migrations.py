@@ -1,7 +1,8 @@
 """The catalog's schema as ordered, named steps. Imported on the write path only.
 
-Each step runs in a transaction together with the record that it ran (sqlite-utils'
-`_sqlite_migrations`) and ends by setting `user_version`, which readers compare.
+Each step is recorded where it runs (sqlite-utils' `_sqlite_migrations`) and ends by setting
+`user_version`, which readers compare. All steps that a library lacks run in one transaction: a
+new one must never look like a library of the first version.
 """
 
 from sqlite_utils import Database, Migrations
@@ -179,5 +180,6 @@ def tally_space(db: Database, space_id: int) -> None:
 
 
 def migrate(db: Database) -> None:
-    """Bring the schema up to date; does nothing when it is."""
-    migrations.apply(db)
+    """Bring the schema up to date, wholly or not at all; does nothing when it is."""
+    with db.atomic():
+        migrations.apply(db)
