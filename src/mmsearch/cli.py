@@ -26,6 +26,8 @@ MODULES: Final = {
     "query": "search",
     "status": "library",
     "failures": "library",
+    "check": "soundness",
+    "repair": "soundness",
     "train": "train",
     "evaluate": "evaluate",
     "models": "models",

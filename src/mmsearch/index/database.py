@@ -8,14 +8,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mmsearch.errors import InputError, LibraryBusyError, MMSearchError, UnsoundLibraryError
+from mmsearch.index import watermark
 from mmsearch.index.checksums import DamagedRowError
 
 FILE = "catalog.sqlite"
+SWAP = f"{FILE}.swap"  # a repaired catalog that is about to take the place of the old one
 APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
 SCHEMA_VERSION = 2
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
-_LIBRARY = "SELECT 1 FROM sqlite_master WHERE name = 'library'"
+
+
+class DamagedCatalogError(UnsoundLibraryError):
+    """The catalog is a library's, and what it holds cannot be trusted: `repair` is for it."""
 
 
 def is_made(directory: Path) -> bool:
@@ -37,6 +42,7 @@ def is_older(directory: Path) -> bool:
 def _made_version(directory: Path) -> int:
     """Return the version of a library's schema, 0 when it is absent or half made."""
     path = directory / FILE
+    _refuse_lost(directory)
     try:
         if path.stat().st_size == 0:
             return 0
@@ -58,6 +64,7 @@ def connect_reader(directory: Path) -> sqlite3.Connection:
     Raises InputError when there is none, UnsoundLibraryError when it is damaged, foreign,
     or of another version.
     """
+    _refuse_lost(directory)
     if not (directory / FILE).exists():
         raise _absent(directory)
     with explained(directory):
@@ -78,12 +85,25 @@ def connect_reader(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_unverified(directory: Path) -> sqlite3.Connection:
+    """Open whatever lies in the catalog's place for reading, damaged as it may be.
+
+    Damage beyond the file's header shows when something is read.
+    """
+    with explained(directory):
+        connection = _connect(directory, read_mode(directory))
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA cell_size_check = 1")
+    return connection
+
+
 def connect_writer(directory: Path) -> sqlite3.Connection:
     """Open the catalog for writing and create the file when it is absent.
 
     The schema is left to the migrations. The caller holds the writer lock. Raises
     UnsoundLibraryError when the file is damaged, foreign, or from a newer version.
     """
+    _refuse_lost(directory)
     with explained(directory):
         connection = _connect(directory, "mode=rwc")
         try:
@@ -128,6 +148,15 @@ def explained(directory: Path) -> Iterator[None]:
         raise translated from error
 
 
+def _refuse_lost(directory: Path) -> None:
+    """Refuse a catalog that is in the middle of a repair, or that is gone with what it held."""
+    if (directory / SWAP).exists():
+        raise damaged(directory, "its repair was interrupted")
+    path = directory / FILE
+    if (watermark.read(directory) or 0) > 0 and not (path.exists() and path.stat().st_size):
+        raise damaged(directory, "it is empty or gone")
+
+
 def _connect(directory: Path, mode: str) -> sqlite3.Connection:
     path = os.fsencode((directory / FILE).absolute())
     return sqlite3.connect(
@@ -141,17 +170,36 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
     version = schema_version(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
+        if _has_tables(connection):
+            raise DamagedRowError("its header is not that of a library")
         raise UnsoundLibraryError(
             f"{directory / FILE} is not a catalog of mmsearch; choose another --library"
         )
     if version > SCHEMA_VERSION:
+        if _has_tables(connection) and _steps(connection) <= SCHEMA_VERSION:
+            raise DamagedRowError("its version is not that of its tables")
         raise UnsoundLibraryError(
             f"the library {directory} was written by a newer mmsearch (schema {version}, "
             f"this one knows {SCHEMA_VERSION}); upgrade mmsearch to open it"
         )
-    if version == 0 and connection.execute(_LIBRARY).fetchone() is not None:
+    if version == 0 and _has_tables(connection):
         raise DamagedRowError("it has tables and no version")
     return version
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """Return whether these are the tables of a library, whatever the header says."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('library', 'items', 'spaces')"
+    return bool(connection.execute(query).fetchone()[0] > 1)
+
+
+def _steps(connection: sqlite3.Connection) -> int:
+    """Return how many migrations have made the schema."""
+    try:
+        (steps,) = connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()
+    except sqlite3.OperationalError as error:
+        raise DamagedRowError(str(error)) from error
+    return int(steps)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -192,9 +240,9 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def damaged(directory: Path, reason: str) -> UnsoundLibraryError:
+def damaged(directory: Path, reason: str) -> DamagedCatalogError:
     """Return the error for a catalog whose content cannot be trusted."""
-    return UnsoundLibraryError(
+    return DamagedCatalogError(
         f"the catalog {directory / FILE} is damaged ({reason}); `mmsearch check` says what, "
         "`mmsearch repair` keeps what is sound and sets the rest aside"
     )

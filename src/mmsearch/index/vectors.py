@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from mmsearch.index.tallies import Tally, read_tally
 
 CHUNK = 4096
 _HALF = np.dtype("<f2")
+
+
+Inspected: TypeAlias = tuple[Ids, Ids, Vectors, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class VectorTable:
         """Return how many rows there must be. Raises DamagedRowError when nothing says so."""
         return read_tally(self.connection, self.space_id, self.modality)
 
-    def find(self, ids: Iterable[int]) -> tuple[Ids, Vectors]:
+    def find(self, ids: Iterable[int] | Ids) -> tuple[Ids, Vectors]:
         """Return the rows of those ids that have one, sorted by id."""
         rows = self.connection.execute(
             f"SELECT item_id, crc, vector FROM {self.name} WHERE item_id IN "
@@ -73,6 +77,37 @@ class VectorTable:
         if not after:
             tally = self.tally()
             self._compare("rows", (count, id_sum), (tally.rows, tally.id_sum))
+
+    def inspected(self, size: int = CHUNK) -> Iterator[Inspected]:
+        """Yield (ids, revisions, vectors, problems) of all rows, `size` at a time.
+
+        A row that does not match its checksum is a problem, and counts as a row of zeros.
+        """
+        cursor = self.connection.execute(
+            f"SELECT item_id, crc, vector, revision FROM {self.name} NOT INDEXED"
+        )
+        while rows := cursor.fetchmany(size):
+            problems = []
+            vectors = np.zeros((len(rows), self.dim), dtype=np.float32)
+            for place, row in enumerate(rows):
+                try:
+                    vectors[place] = unpack([row[:3]], self.dim)[1]
+                except DamagedRowError as problem:
+                    problems.append(str(problem))
+            if not np.isfinite(vectors).all():
+                problems.append(f"a vector of {self.name} holds values that are not finite")
+            ids = np.array([row[0] for row in rows], dtype=np.int64)
+            yield ids, np.array([row[3] for row in rows], dtype=np.int64), vectors, problems
+
+    def sample(self, count: int, generator: np.random.Generator) -> Vectors:
+        """Return up to `count` rows (n, dim) at random, without reading the others."""
+        ids = np.array(self._ids(f"SELECT item_id FROM {self.name}"), dtype=np.int64)
+        chosen = np.sort(generator.permutation(ids)[:count])
+        rows = np.empty((len(chosen), self.dim), dtype=np.float32)
+        for start in range(0, len(chosen), CHUNK):
+            found, vectors = self.find(chosen[start : start + CHUNK].tolist())
+            rows[start : start + len(found)] = vectors
+        return rows
 
     def changed(self, revision: int) -> Ids:
         """Return the ids that revisions after that of the index file wrote or removed, sorted.
@@ -128,8 +163,10 @@ def table_statements(space_id: int) -> list[str]:
     return statements
 
 
-def id_list(ids: Iterable[int]) -> str:
+def id_list(ids: Iterable[int] | Ids) -> str:
     """Return ids as the JSON array that `json_each` takes: one parameter for any number."""
+    if isinstance(ids, np.ndarray):
+        return json.dumps(ids.tolist())
     return json.dumps([int(number) for number in ids])
 
 

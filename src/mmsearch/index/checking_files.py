@@ -1,0 +1,115 @@
+"""Check what lies beside a catalog: index files against their records, leftovers, quarantine."""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mmsearch.errors import MMSearchError
+from mmsearch.index import database
+from mmsearch.index.checksums import DamagedRowError
+from mmsearch.index.findings import Finding, Remedy, error, notice
+from mmsearch.index.generation import DAMAGED, SUFFIX
+from mmsearch.index.rows import IndexKind
+
+INDEXES: Final = "index"
+QUARANTINE: Final = "quarantine"
+_PATH = re.compile(r"index/[0-9a-f]{16}/(image|text)/[0-9]+\.faiss")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the catalog says of an index file; none of it is believed yet."""
+
+    space_id: int
+    modality: str
+    kind: str
+    rows: int
+    file: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"the {self.modality} index {self.file}"
+
+
+def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with the index files, and what lies about.
+
+    Nothing is said of the records when the catalog cannot be read: `check_catalog` does.
+    """
+    try:
+        known = records(directory)
+    except (sqlite3.DatabaseError, MMSearchError, DamagedRowError):
+        known = []
+    for record in known:
+        yield from _check_record(directory, record, quick=quick)
+    yield from _leftovers(directory, {record.file for record in known})
+    yield from _quarantined(directory)
+
+
+def records(directory: Path) -> list[Record]:
+    """Return the newest record of every space and modality."""
+    with closing(database.connect_unverified(directory)) as connection:
+        rows = connection.execute(
+            "SELECT space_id, modality, kind, rows, file, sha256, size FROM generations "
+            "ORDER BY number"
+        ).fetchall()
+    return list({row[:2]: Record(*row) for row in rows}.values())
+
+
+def faults(directory: Path, record: Record) -> list[Finding]:
+    """Return what is wrong with one index file, its checksum included."""
+    return list(_check_record(directory, record, quick=False))
+
+
+def is_index_name(name: object) -> bool:
+    """Return whether a record may name this file."""
+    return isinstance(name, str) and _PATH.fullmatch(name) is not None
+
+
+def _check_record(directory: Path, record: Record, *, quick: bool) -> Iterator[Finding]:
+    if not is_index_name(record.file) or record.kind not in list(IndexKind):
+        yield error(f"{record.name} is not what a record names", Remedy.COUNT)
+        return
+    path = directory / record.file
+    try:
+        size = path.stat().st_size
+        sha256 = "" if quick else _sha256(path)
+    except OSError as problem:
+        yield error(f"{record.name} cannot be read: {problem.strerror}", Remedy.INDEX)
+        return
+    if size != record.size:
+        yield error(f"{record.name} has {size:,} bytes, not {record.size:,}", Remedy.INDEX)
+    elif sha256 and sha256 != record.sha256:
+        yield error(f"{record.name} does not match its checksum", Remedy.INDEX)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
+    for path in sorted((directory / INDEXES).rglob("*")):
+        name = str(path.relative_to(directory))
+        if path.suffix == DAMAGED:
+            yield notice(f"{name} was damaged and set aside", "delete it when you like")
+        elif path.is_file() and name not in known:
+            what = "belongs to no record" if path.suffix == SUFFIX else "is a leftover of a crash"
+            yield notice(f"{name} {what}", "the next writer removes it")
+
+
+def _quarantined(directory: Path) -> Iterator[Finding]:
+    for folder in sorted((directory / QUARANTINE).glob("*")):
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        yield notice(
+            f"{QUARANTINE}/{folder.name} holds {size / 1e6:.1f} MB that a repair set aside",
+            "delete it when you no longer need it",
+        )
