@@ -6,12 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from mmsearch.errors import InputError
+
 _SEPARATOR: Final = os.fsencode(os.sep)
 
 
 def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
-    """Return the real path as bytes: absolute, symbolic links resolved as far as they go."""
-    return os.path.realpath(os.fsencode(path))
+    """Return the real path as bytes: absolute, symbolic links resolved as far as they go.
+
+    Raises InputError for a name that no file can have.
+    """
+    try:
+        return os.path.realpath(os.fsencode(path))
+    except ValueError as error:  # a zero byte
+        raise InputError(f"no file can have the name {os.fsencode(path)!r}") from error
 
 
 def contains(folder: bytes, path: bytes) -> bool:
