@@ -10,34 +10,28 @@ the others read off between the two nearest settings. The peers are installed in
 """
 
 import argparse
-import subprocess
-import sys
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import measuring
 import numpy as np
 from libraries import Built, build
-from measuring import PEERS, WORK, Facts, keep, say, seconds, size, table
+from measuring import Facts, keep, mmsearch_command, say, seconds, size, table
 from numpy.typing import NDArray
+from peer_ann import Data, Search, Searches, install_peers, peers, read
 from searching import K, recall
-from synthetic import SPACE, VERSION
+from synthetic import SPACE
 
-from mmsearch.core import Ids, Matches, Modality, Vectors
+from mmsearch.core import Matches, Modality, Vectors
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 
-_PACKAGES = ("hnswlib==0.8.0", "usearch>=2.16,<3", "numkong")
-_LINKS = 16
-_EFFORT = 200  # while building
-_SWEEP = (16, 32, 64, 128, 256, 512, 1024)
 _TARGET = 0.5
 _BATCH = 32
-
-Search = Callable[[Vectors], NDArray[np.int64]]
-"""Queries (n, DIM) to ids (n, K)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,111 +45,7 @@ class Point:
     batched: float
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The catalog's vectors, the questions, and the K best scores of each (n, K)."""
-
-    ids: Ids
-    vectors: Vectors
-    queries: Vectors
-    truth: Vectors
-
-
-def install_peers() -> None:
-    """Install the peers beside each other unless they are there, and make them importable."""
-    if not (PEERS / "usearch").is_dir():
-        say("installing hnswlib and usearch")
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(PEERS)]
-        subprocess.run([*pip, *_PACKAGES], check=True)
-    sys.path.insert(0, str(PEERS))
-
-
-def read(built: Built, queries: int) -> Data:
-    """Return the pictures' vectors and questions about them."""
-    with Catalog.open(built.directory) as catalog:
-        ids, vectors = catalog.all_vectors(SPACE, Modality.IMAGE)
-    asked = built.stamp.source.queries(queries)
-    best = [np.sort(-np.partition(-(row @ vectors.T), K - 1)[:K])[::-1] for row in asked]
-    return Data(ids, vectors, asked, np.array(best, dtype=np.float32))
-
-
-def hnswlib_index(data: Data) -> tuple[Any, Facts]:
-    """Return hnswlib's index, built or read, and what it took."""
-    import hnswlib
-
-    file = WORK / f"ann-{VERSION}-{len(data.ids)}-{_LINKS}-{_EFFORT}.hnswlib"
-    index = hnswlib.Index(space="ip", dim=SPACE.dim)
-    began = time.perf_counter()
-    if file.exists():
-        index.load_index(str(file), max_elements=len(data.ids))
-        spent = None
-    else:
-        index.init_index(len(data.ids), M=_LINKS, ef_construction=_EFFORT)
-        index.add_items(data.vectors, np.arange(len(data.ids)), num_threads=1)
-        spent = time.perf_counter() - began
-        index.save_index(str(file))
-    index.set_num_threads(1)
-    return index, _noted("hnswlib", file.stat().st_size, spent, len(data.ids))
-
-
-def usearch_index(data: Data) -> tuple[Any, Facts]:
-    """Return usearch's index, built or read, and what it took."""
-    from usearch.index import Index
-
-    file = WORK / f"ann-{VERSION}-{len(data.ids)}-{_LINKS}-{_EFFORT}.usearch"
-    index = Index(
-        ndim=SPACE.dim, metric="ip", dtype="f16", connectivity=_LINKS, expansion_add=_EFFORT
-    )
-    began = time.perf_counter()
-    if file.exists():
-        index.load(str(file))
-        spent = None
-    else:
-        index.add(np.arange(len(data.ids)), data.vectors, threads=1)
-        spent = time.perf_counter() - began
-        index.save(str(file))
-    return index, _noted("usearch", file.stat().st_size, spent, len(data.ids))
-
-
-def _noted(tool: str, count: int, spent: float | None, rows: int) -> Facts:
-    """Return size and building time, the latter remembered from when it was built."""
-    file = WORK / f"ann-{VERSION}-{rows}-{tool}.seconds"
-    if spent is not None:
-        file.write_text(f"{spent}\n")
-    taken = float(file.read_text()) if file.exists() else None
-    return {"tool": tool, "bytes": count, "build_seconds": taken}
-
-
-def peers(data: Data) -> tuple[dict[tuple[str, str], Search], list[Facts]]:
-    """Return a search for every peer and setting."""
-    small, small_facts = hnswlib_index(data)
-    large, large_facts = usearch_index(data)
-
-    def hnswlib_search(effort: int) -> Search:
-        def search(queries: Vectors) -> NDArray[np.int64]:
-            small.set_ef(effort)
-            labels = small.knn_query(queries, k=K, num_threads=1)[0]
-            return np.asarray(data.ids[labels.astype(np.int64)])
-
-        return search
-
-    def usearch_search(effort: int) -> Search:
-        def search(queries: Vectors) -> NDArray[np.int64]:
-            large.expansion_search = effort
-            keys = large.search(queries, K, threads=1).keys
-            return np.asarray(data.ids[keys.astype(np.int64).reshape(len(queries), K)])
-
-        return search
-
-    searches: dict[tuple[str, str], Search] = {}
-    for effort in _SWEEP:
-        if effort <= len(data.ids):
-            searches["hnswlib", f"ef {effort}"] = hnswlib_search(effort)
-            searches["usearch", f"ef {effort}"] = usearch_search(effort)
-    return searches, [small_facts, large_facts]
-
-
-def time_searches(data: Data, searches: dict[tuple[str, str], Search]) -> list[Point]:
+def time_searches(data: Data, searches: Searches) -> list[Point]:
     """Measure all searches, the tools in turn, twice; the better time of each counts."""
     points: dict[tuple[str, str], Point] = {}
     for _ in range(2):
@@ -190,8 +80,23 @@ def _scored(data: Data, found: Sequence[NDArray[np.int64]]) -> list[Matches]:
     return answers
 
 
-def own_search(store: IndexStore) -> Search:
-    """Return the search of a library as it is."""
+def own_searches(built: Built, recalls: Sequence[float], opened: ExitStack) -> Searches:
+    """Return the searches of a library as it is, and of copies tuned for other recalls."""
+    searches = {("mmsearch", "default"): _own_search(built.directory, opened)}
+    for wanted in recalls:
+        copy = built.directory.with_name(f"{built.directory.name}-tuned-{wanted:g}")
+        shutil.rmtree(copy, ignore_errors=True)
+        opened.callback(shutil.rmtree, copy, ignore_errors=True)
+        shutil.copytree(built.directory, copy)
+        tune = mmsearch_command("tune", "--recall", f"{wanted:g}", "--library", copy)
+        measuring.measure(tune)
+        searches["mmsearch", f"tuned for {wanted:g}"] = _own_search(copy, opened)
+    return searches
+
+
+def _own_search(directory: Path, opened: ExitStack) -> Search:
+    catalog = opened.enter_context(Catalog.open(directory))
+    store = IndexStore(catalog, directory)
 
     def search(queries: Vectors) -> NDArray[np.int64]:
         matches = store.search(SPACE, Modality.IMAGE, queries, K)
@@ -270,16 +175,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare with hnswlib and usearch.")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--kind", default="", help="of our index; by the number of rows")
+    parser.add_argument(
+        "--tuned",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="RECALL",
+        help="measure copies tuned for these recalls as well (an index with lists only)",
+    )
     asked = parser.parse_args()
     install_peers()
-    built = build(asked.rows)
+    built = build(asked.rows, kind=asked.kind)
     data = read(built, asked.queries)
     say("building the peers' indexes, one thread each, unless they are there")
     searches, facts = peers(data)
     own = built.stamp.index_seconds
-    with Catalog.open(built.directory) as catalog:
-        store = IndexStore(catalog, built.directory)
-        searches["mmsearch", "default"] = own_search(store)
+    with ExitStack() as opened:
+        searches |= own_searches(built, asked.tuned, opened)
         points = time_searches(data, searches)
     compared = compare(points)
     report(points, compared, facts)

@@ -36,11 +36,13 @@ _FIRST_TIME = 1_100_000_000 * 10**9  # ns since 1970
 class Stamp:
     """How a library was made. Seconds are of work done, added up over interruptions.
 
-    `write_seconds` for committing the rows, `index_seconds` for the index files.
+    `write_seconds` for committing the rows, `index_seconds` for the index files. `kind` is that
+    of the index when it was asked for, else empty.
     """
 
     rows: int
     sentences: int
+    kind: str = ""
     version: int = synthetic.VERSION
     write_seconds: float = 0.0
     index_seconds: float = 0.0
@@ -60,13 +62,14 @@ class Built:
     stamp: Stamp
 
 
-def build(rows: int, sentences: int | None = None, *, fresh: bool = False) -> Built:
+def build(rows: int, sentences: int | None = None, *, kind: str = "", fresh: bool = False) -> Built:
     """Return the library of so many rows, made now unless it is there.
 
-    `sentences` None is 20,000, fewer for a small library. `fresh` makes it anew.
+    `sentences` None is 20,000, fewer for a small library. `kind` is a kind of index, empty the
+    one that the library chooses. `fresh` makes it anew.
     """
-    wanted = Stamp(rows, min(20_000, rows // 5) if sentences is None else sentences)
-    directory = WORK / f"library-{rows}"
+    wanted = Stamp(rows, min(20_000, rows // 5) if sentences is None else sentences, kind)
+    directory = WORK / "-".join(part for part in ("library", str(rows), kind) if part)
     stamp = _read_stamp(directory)
     if fresh or stamp is None or _asked(stamp) != _asked(wanted):
         shutil.rmtree(directory, ignore_errors=True)
@@ -147,8 +150,8 @@ def batch(block: Block, root: int, first_sentence: int) -> Batch:
     return Batch(files=tuple(files), texts=tuple(texts))
 
 
-def _asked(stamp: Stamp) -> tuple[int, int, int]:
-    return stamp.rows, stamp.sentences, stamp.version
+def _asked(stamp: Stamp) -> tuple[int, int, str, int]:
+    return stamp.rows, stamp.sentences, stamp.kind, stamp.version
 
 
 def _write(directory: Path, stamp: Stamp) -> Stamp:
@@ -175,6 +178,10 @@ def _write(directory: Path, stamp: Stamp) -> Stamp:
 
 def _index(directory: Path, stamp: Stamp) -> Stamp:
     with Catalog.open(directory, write=True) as catalog:
+        if stamp.kind:
+            from mmsearch.index.policy import SETTING_KIND, IndexKind
+
+            catalog.set_setting(SETTING_KIND, IndexKind(stamp.kind).value)
         store = IndexStore(catalog, directory)
         began = time.perf_counter()
         store.refresh(SPACE)
@@ -201,9 +208,10 @@ def main() -> None:
     """Build a library and say what it takes."""
     parser = argparse.ArgumentParser(description="Build a synthetic library.")
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--kind", default="", help="of the index; by the number of rows")
     parser.add_argument("--fresh", action="store_true", help="build anew")
     asked = parser.parse_args()
-    built = build(asked.rows, fresh=asked.fresh)
+    built = build(asked.rows, kind=asked.kind, fresh=asked.fresh)
     for name, count in disk(built.directory).items():
         say(f"{name}: {size(count)}, {count / asked.rows:.0f} B a picture")
 

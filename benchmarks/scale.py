@@ -104,12 +104,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--kind", default="", help="of the index; by the number of rows")
     parser.add_argument("--fresh", action="store_true", help="build the library anew")
     parser.add_argument("--drop-caches", action="store_true", help="a cold page cache (as root)")
     asked = parser.parse_args()
     if asked.drop_caches and os.geteuid() != 0:
         parser.error("--drop-caches needs root")
-    built = build(asked.rows, fresh=asked.fresh)
+    built = build(asked.rows, kind=asked.kind, fresh=asked.fresh)
     say("cold queries")
     cold = cold_queries(built, asked.runs, dropping=asked.drop_caches)
     say(f"{asked.queries} questions in one process")
@@ -127,8 +128,8 @@ def main() -> None:
         "targets": targets(cold, warm),
     }
     report(facts, cold, warm)
-    name = f"scale-{asked.rows}" + ("-cold-cache" if asked.drop_caches else "")
-    measuring.keep(name, facts)
+    parts = ("scale", str(asked.rows), asked.kind, "cold-cache" if asked.drop_caches else "")
+    measuring.keep("-".join(part for part in parts if part), facts)
 
 
 if __name__ == "__main__":
