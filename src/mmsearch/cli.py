@@ -26,6 +26,8 @@ MODULES: Final = {
     "query": "search",
     "status": "library",
     "failures": "library",
+    "forget": "removal",
+    "prune": "removal",
     "check": "soundness",
     "repair": "soundness",
     "train": "train",

@@ -82,14 +82,13 @@ def forgotten(session: Session) -> frozenset[bytes]:
     return frozenset(row[0] for row in session.rows("SELECT path FROM forgotten"))
 
 
-def all_encoded(session: Session, modality: Modality, vectors: str) -> bool:
-    """Say whether every item of a modality has a row in this table of vectors.
-
-    Compares two counts, each read from an index: a vector never outlives its item.
-    """
-    ((held,),) = session.rows("SELECT count(*) FROM items WHERE modality = ?", modality.value)
-    ((encoded,),) = session.rows(f"SELECT count(*) FROM {vectors}")
-    return bool(held == encoded)
+def waiting(session: Session, space_id: int, modality: Modality) -> int:
+    """Return how many items of a modality have no vector in a space, from the tallies."""
+    ((held,),) = session.rows("SELECT rows FROM item_tallies WHERE modality = ?", modality.value)
+    ((encoded,),) = session.rows(
+        "SELECT rows FROM tallies WHERE space_id = ? AND modality = ?", space_id, modality.value
+    )
+    return int(held - encoded)
 
 
 def disjoint(roots: Collection[Root]) -> list[Root]:
@@ -106,3 +105,12 @@ def disjoint(roots: Collection[Root]) -> list[Root]:
             kept.append(pictures[path])
             top = path
     return kept
+
+
+def failed(session: Session, path: bytes) -> list[bytes]:
+    """Return the paths at or under a path that could not be indexed."""
+    return [
+        row[0]
+        for where, values in at_or_under(path)
+        for row in session.rows(f"SELECT path FROM failures WHERE {where} ORDER BY path", *values)
+    ]
