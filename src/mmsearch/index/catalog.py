@@ -203,7 +203,7 @@ class Catalog(Session):
         if current is None:
             return "0"
         name = table_name(current[0], modality)
-        if many and selection.all_encoded(self, modality, name):
+        if many and selection.waiting(self, current[0], modality) == 0:
             return "1"
         return f"EXISTS (SELECT 1 FROM {name} WHERE item_id = items.id)"
 
@@ -313,6 +313,16 @@ class Catalog(Session):
                 + "; index it again with `mmsearch index PATH --model MODEL`"
             )
         return VectorTable(self._connection, rows[0][0], modality, space.dim)
+
+    def waiting(self) -> int:
+        """Return how many items have no vector in the current space: cheap, from the tallies.
+
+        More than none when encoding everything anew was interrupted.
+        """
+        current = self._current_space()
+        if current is None:
+            return 0
+        return sum(selection.waiting(self, current[0], modality) for modality in Modality)
 
     def _current_space(self) -> tuple[int, Space] | None:
         rows = self.rows(
