@@ -26,6 +26,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Failure
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval import reading
+from mmsearch.retrieval.decode import decode_bytes
 from mmsearch.retrieval.library import Library
 from mmsearch.retrieval.report import IngestReport
 
@@ -125,11 +126,10 @@ def test_nothing_is_decoded_again_until_it_changes(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
-    real = reading.decode_bytes
 
     def counting(data: bytes, *arguments: object, **options: object) -> Pixels:
         decoded.append(len(data))
-        decode: Callable[..., Pixels] = real
+        decode: Callable[..., Pixels] = decode_bytes
         return decode(data, *arguments, **options)
 
     monkeypatch.setattr(reading, "decode_bytes", counting)
@@ -159,7 +159,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def _index(folder: Path, library: Path, model: Path) -> tuple[dict[str, int], str, int]:
     """Run the console script; return its counts, its stderr and its peak memory in MB."""
     script = Path(sys.executable).with_name("mmsearch")
-    command = [script, "index", folder, "--library", library, "--model", model, "--json"]
+    words = [script, "index", folder, "--library", library, "--model", model, "--json"]
+    command = [str(word) for word in words]
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *command],
         capture_output=True,
