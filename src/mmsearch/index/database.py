@@ -184,6 +184,8 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
         )
     if version == 0 and _has_tables(connection):
         raise DamagedRowError("it has tables and no version")
+    if version == 0 and watermark.read(directory):
+        raise DamagedRowError("it holds nothing")
     return version
 
 

@@ -85,7 +85,8 @@ def verify(connection: sqlite3.Connection) -> None:
     try:
         wrong = broken(connection)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+        # an error without a code is Python's: a text that is not UTF-8
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
             raise
         raise DamagedRowError(f"its tables are not as they were: {error}") from error
     if wrong:

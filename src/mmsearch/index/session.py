@@ -125,8 +125,8 @@ class Session:
             seals.renew(self._connection)
             commits = self._commits()
             failpoints.reach("before-commit")
-        failpoints.reach("after-commit")
         watermark.advance(self.directory, commits)
+        failpoints.reach("after-commit")
 
     def _verify(self, noted: int | None) -> None:
         """Compare the catalog with its seals, once for each state that others leave it in.
@@ -165,7 +165,7 @@ def _migrate(db: "Database") -> None:
     try:
         migrate(db)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
             raise
         raise DamagedRowError(f"its tables are not those of its version: {error}") from error
     if database.schema_version(db.conn) != database.SCHEMA_VERSION:

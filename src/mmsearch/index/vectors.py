@@ -97,7 +97,8 @@ class VectorTable:
             if not np.isfinite(vectors).all():
                 problems.append(f"a vector of {self.name} holds values that are not finite")
             ids = np.array([row[0] for row in rows], dtype=np.int64)
-            yield ids, np.array([row[3] for row in rows], dtype=np.int64), vectors, problems
+            revisions = [row[3] if isinstance(row[3], int) else 0 for row in rows]
+            yield ids, np.array(revisions, dtype=np.int64), vectors, problems
 
     def sample(self, count: int, generator: np.random.Generator) -> Vectors:
         """Return up to `count` rows (n, dim) at random, without reading the others."""
