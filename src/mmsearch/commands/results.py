@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmsearch.core import Hit, Item
 
-_CONTROL = {**{n: ascii(chr(n))[1:-1] for n in [*range(32), 0x7F, 0x85]}, 0x2028: "\\u2028"}
-_CONTROL |= {0x2029: "\\u2029"}
+# Control characters, line ends, and what turns the direction of the text that follows.
+_UNSHOWN = (range(0x20), range(0x7F, 0xA0), range(0x2028, 0x202F), range(0x2066, 0x206A))
+_CONTROL = {n: ascii(chr(n))[1:-1] for numbers in _UNSHOWN for n in numbers}
 
 
 class Form(StrEnum):
@@ -61,7 +62,7 @@ def csv_header(*, named: bool = False) -> bytes:
 
 
 def one_line(text: str) -> str:
-    """Return the text with control characters, line ends among them, as escapes."""
+    """Return the text as one line that steers no terminal: what would is an escape."""
     return text.translate(_CONTROL)
 
 
