@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from mmsearch.commands.results import one_line
 from mmsearch.errors import MMSearchError, UnsoundLibraryError
 
 EXIT_INPUT: Final = 2
@@ -130,7 +131,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"mmsearch: {message}", err=True)
+    typer.echo(f"mmsearch: {one_line(message)}", err=True)
 
 
 def _usage_line(error: Any) -> str:
