@@ -21,7 +21,8 @@ from mmsearch.index.checksums import (
     row_checksum,
 )
 from mmsearch.index.findings import Finding, Remedy, error, notice
-from mmsearch.index.vectors import CHUNK, VectorTable, table_name, table_statements
+from mmsearch.index.schema import expected_schema
+from mmsearch.index.vectors import CHUNK, VectorTable, table_name
 
 _MOST: Final = 20  # findings of one kind that are named one by one
 _LENGTH: Final = 0.01  # float16 rounds a unit row by less
@@ -62,7 +63,7 @@ def check_catalog(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
             connection.execute("BEGIN")
             version = database.schema_version(connection)
             source.spaces()
-        except sqlite3.DatabaseError as problem:
+        except database.UNREADABLE as problem:
             yield from _integrity(source)
             yield _failed(source, problem)
             return
@@ -91,11 +92,11 @@ def _guarded(step: Step, source: Source) -> Iterator[Finding]:
         yield from step(source)
     except DamagedRowError as problem:
         yield error(str(problem), Remedy.RESCUE)
-    except sqlite3.DatabaseError as problem:
+    except database.UNREADABLE as problem:
         yield _failed(source, problem)
 
 
-def _failed(source: Source, problem: sqlite3.DatabaseError) -> Finding:
+def _failed(source: Source, problem: Exception) -> Finding:
     code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
         with database.explained(source.directory):
@@ -108,7 +109,7 @@ def _integrity(source: Source) -> Iterator[Finding]:
     pragma = "quick_check" if source.quick else "integrity_check"
     try:
         rows = source.connection.execute(f"PRAGMA {pragma}(100)").fetchall()
-    except sqlite3.DatabaseError as problem:
+    except database.UNREADABLE as problem:
         yield _failed(source, problem)
         return
     for (line,) in rows:
@@ -125,30 +126,13 @@ def _schema(source: Source) -> Iterator[Finding]:
     """Compare tables, indexes and triggers with those of the version."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
     actual = dict(source.connection.execute(query))
-    with closing(_expected(source.spaces())) as model:
-        expected = dict(model.execute(query))
+    expected = expected_schema(space_id for space_id, _ in source.spaces())
     for name, sql in expected.items():
         if actual.get(name) != sql:
             state = "is not as it should be" if name in actual else "is missing"
             yield error(f"{name} of the catalog's schema {state}", Remedy.RESCUE)
     for name in sorted(actual.keys() - expected.keys()):
         yield notice(f"{name} in the catalog was not made by mmsearch")
-
-
-def _expected(spaces: Iterable[tuple[int, int]]) -> sqlite3.Connection:
-    """Return an empty catalog in memory, with the tables of these spaces."""
-    from sqlite_utils import Database
-
-    from mmsearch.index.migrations import migrate, tally_space
-
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    db = Database(connection, execute_plugins=False)
-    migrate(db)
-    for space_id, _ in spaces:
-        for statement in table_statements(space_id):
-            db.execute(statement)
-        tally_space(db, space_id)
-    return connection
 
 
 def _seals(source: Source) -> Iterator[Finding]:
@@ -163,7 +147,7 @@ def _compare(source: Source, noted: int | None) -> Iterator[Finding]:
         watermark.compare(noted, commits)
     except DamagedRowError as problem:
         yield error(f"the catalog lost commits: {problem}", Remedy.ACCEPT)
-    except (sqlite3.DatabaseError, ValueError, TypeError):
+    except (*database.UNREADABLE, ValueError, TypeError):
         return  # found by the other steps
 
 

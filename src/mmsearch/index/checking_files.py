@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Final
 
 from mmsearch.errors import MMSearchError
 from mmsearch.index import database
-from mmsearch.index.checksums import DamagedRowError
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
 from mmsearch.index.rows import IndexKind
@@ -46,7 +44,7 @@ def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
     """
     try:
         known = records(directory)
-    except (sqlite3.DatabaseError, MMSearchError, DamagedRowError):
+    except (*database.UNREADABLE, MMSearchError):
         known = []
     for record in known:
         yield from _check_record(directory, record, quick=quick)

@@ -19,6 +19,10 @@ PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
 
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What `sqlite3` raises where a catalog is damaged; the latter when its message is no text."""
+
+
 class DamagedCatalogError(UnsoundLibraryError):
     """The catalog is a library's, and what it holds cannot be trusted: `repair` is for it."""
 
@@ -141,6 +145,8 @@ def explained(directory: Path) -> Iterator[None]:
         yield
     except DamagedRowError as error:
         raise damaged(directory, str(error)) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
+        raise damaged(directory, "its schema is no text") from error
     except sqlite3.DatabaseError as error:
         translated = _translate(error, directory)
         if translated is None:
@@ -228,9 +234,20 @@ def _translate(error: sqlite3.DatabaseError, directory: Path) -> MMSearchError |
                 "what was finished is kept"
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_IOERR:
-            return InputError(f"cannot read or write the library {directory}: {error}")
+            return InputError(_out_of_reach(directory, error))
         case _:
             return None
+
+
+def _out_of_reach(directory: Path, error: sqlite3.DatabaseError) -> str:
+    said = f"cannot read or write the library {directory}: {error}"
+    log = directory / f"{FILE}-wal"
+    if not os.access(directory, os.W_OK) and log.exists():
+        return (
+            f"{said}; it cannot be written to, and its last writer was killed: open it once where "
+            "it can, or copy the whole folder to where it can and use the copy"
+        )
+    return f"{said}; check the permissions of its files, and the disk"
 
 
 def fsync_directory(directory: Path) -> None:

@@ -78,7 +78,7 @@ class _Rebuild:
     def _stored_seals(self) -> seals.Seals:
         try:
             return seals.stored(self._source)
-        except sqlite3.DatabaseError:
+        except database.UNREADABLE:
             return {}
 
     def _small(
@@ -88,7 +88,7 @@ class _Rebuild:
         try:
             actual = seals.seals_of(self._source, table)
             rows = self._source.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
-        except sqlite3.DatabaseError as error:
+        except database.UNREADABLE as error:
             self.done.unverified.append(f"{table} cannot be read ({error})")
             return
         keys = seals.TABLES[table].keys
@@ -144,7 +144,7 @@ class _Rebuild:
         """Return the number that a query gives; 0 when it gives none."""
         try:
             row = self._source.execute(query).fetchone()
-        except sqlite3.DatabaseError:
+        except database.UNREADABLE:
             return 0
         return row[0] if row and isinstance(row[0], int) else 0
 
@@ -191,7 +191,7 @@ class _Rebuild:
     def _copy_failures(self) -> None:
         try:
             rows = self._source.execute(f"SELECT {FAILURE_COLUMNS}, crc FROM failures").fetchall()
-        except sqlite3.DatabaseError as error:
+        except database.UNREADABLE as error:
             self.done.unverified.append(f"the failures are left out ({error})")
             return
         roots = {row[0] for row in self._target.execute("SELECT id FROM roots")}
@@ -206,7 +206,7 @@ class _Rebuild:
     def _copy_forgotten(self) -> None:
         try:
             rows = self._source.execute("SELECT path FROM forgotten").fetchall()
-        except sqlite3.DatabaseError as error:
+        except database.UNREADABLE as error:
             self.done.unverified.append(f"the forgotten paths are left out ({error})")
             return
         self._target.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", rows)
@@ -217,7 +217,7 @@ class _Rebuild:
             rows = self._source.execute(
                 "SELECT id, path FROM items INDEXED BY items_path WHERE path IS NOT NULL"
             ).fetchall()
-        except sqlite3.DatabaseError:
+        except database.UNREADABLE:
             rows = []
         kept = "SELECT 1 FROM items WHERE id = ?"
         for number, path in rows:

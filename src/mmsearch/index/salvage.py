@@ -20,6 +20,7 @@ from mmsearch.index import database, watermark
 from mmsearch.index.checking_files import QUARANTINE
 from mmsearch.index.database import FILE, SWAP, fsync_directory
 from mmsearch.index.generation import synced_copy
+from mmsearch.index.schema import mend_schema
 
 _WORK: Final = "repair.tmp"
 _LOG: Final = f"{FILE}-wal"
@@ -110,16 +111,26 @@ def opened(folder: Path) -> sqlite3.Connection:
     for mend in (False, True):
         if mend and not _mend_header(path):
             break
-        connection = sqlite3.connect(path, isolation_level=None)
         try:
-            connection.execute("PRAGMA writable_schema = 1")
-            connection.execute("PRAGMA cell_size_check = 1")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError:
-            connection.close()
-        else:
-            return connection
+            with closing(_lenient(path)) as connection:
+                mend_schema(connection)
+            return _lenient(path)
+        except database.UNREADABLE:
+            continue
     return sqlite3.connect(":memory:", isolation_level=None)
+
+
+def _lenient(path: Path) -> sqlite3.Connection:
+    """Open a copy that may be too short or have a schema that SQLite would refuse."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("PRAGMA cell_size_check = 1")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _mend_header(path: Path) -> bool:
@@ -157,7 +168,7 @@ def readable(
         low, top = ranges.pop()
         try:
             rows = connection.execute(query, (low, top)).fetchall()
-        except (sqlite3.DatabaseError, OverflowError):
+        except (*database.UNREADABLE, OverflowError):
             if top - low > 1:
                 middle = (low + top) // 2
                 ranges += [(middle, top), (low, middle)]

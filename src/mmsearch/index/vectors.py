@@ -199,7 +199,7 @@ def unpack(rows: Sequence[tuple[int, int, bytes]], dim: int) -> tuple[Ids, Vecto
     width = dim * _HALF.itemsize
     for item_id, crc, content in rows:
         if (
-            not isinstance(content, bytes)
+            not (isinstance(content, bytes) and isinstance(item_id, int))
             or len(content) != width
             or checksum(item_id, content) != crc
         ):

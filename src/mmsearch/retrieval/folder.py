@@ -20,6 +20,7 @@ MODEL_FILE: Final = "model.json"
 IMAGE_FILE: Final = "image.onnx"
 TEXT_FILE: Final = "text.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
+_SEAL: Final = "seal"
 SMALL_FILE_BYTES: Final = 16 << 20
 """Up to here a checksum costs so little that a file is verified whenever it is loaded."""
 
@@ -116,7 +117,9 @@ def write_model_folder(path: Path, description: ModelDescription) -> ModelFolder
         data=description.data,
         metrics=description.metrics,
     )
-    text = json.dumps(_to_json(folder), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    document = _to_json(folder)
+    document[_SEAL] = _seal_of(document)
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     partial = path / f"{MODEL_FILE}.partial"
     with partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
@@ -140,6 +143,8 @@ def read_model_folder(path: Path) -> ModelFolder:
             f"{path} is a model of format {version} and this mmsearch reads up to "
             f"{FORMAT_VERSION}; update mmsearch"
         )
+    if _SEAL in document and document.pop(_SEAL) != _seal_of(document):
+        raise ModelError(_differs(path / MODEL_FILE))
     try:
         folder = _from_json(path, document)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
@@ -186,7 +191,7 @@ def _stamp(file: Path) -> FileStamp:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             return FileStamp(sha256=digest, bytes=stream.tell())
     except OSError as error:
-        raise ModelError(f"cannot read the model file {file}: {error.strerror}") from error
+        raise ModelError(_unreadable(file, error)) from error
 
 
 def _check_size(folder: ModelFolder, name: str) -> None:
@@ -201,6 +206,13 @@ def _check_size(folder: ModelFolder, name: str) -> None:
         raise ModelError(_differs(file))
 
 
+def _unreadable(file: Path, error: OSError) -> str:
+    return (
+        f"cannot read the model file {file}: {error.strerror}; check its permissions and disk, "
+        "or give --model MODEL"
+    )
+
+
 def _differs(file: Path) -> str:
     return f"the model file {file} differs from its record; export or add the model again"
 
@@ -212,12 +224,18 @@ def _read_document(path: Path) -> dict[str, object]:
     except FileNotFoundError as error:
         raise ModelError(f"{path} is not a model folder: it has no {MODEL_FILE}") from error
     except OSError as error:
-        raise ModelError(f"cannot read {file}: {error.strerror}") from error
+        raise ModelError(_unreadable(file, error)) from error
     except ValueError as error:
         raise ModelError(f"{file} is not JSON ({error}); export or add the model again") from error
     if not isinstance(document, dict):
         raise ModelError(f"{file} is not a JSON object; export or add the model again")
     return document
+
+
+def _seal_of(document: Mapping[str, object]) -> str:
+    """Return the checksum of a description: a wrong digit in it would change every vector."""
+    plain = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _to_json(folder: ModelFolder) -> dict[str, object]:

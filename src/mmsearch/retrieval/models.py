@@ -39,8 +39,14 @@ def resolve_model(spec: str | Path | None = None) -> Path:
             return named.path
     folder = Path(wanted).expanduser()
     for candidate in (folder, folder / RUN_MODEL):
-        if (candidate / MODEL_FILE).is_file():
-            return candidate
+        try:
+            if (candidate / MODEL_FILE).is_file():
+                return candidate
+        except OSError as error:
+            raise ModelError(
+                f"cannot look into the model folder {candidate}: {error.strerror}; check its "
+                "permissions, or give --model MODEL"
+            ) from error
     raise ModelError(_not_found(str(wanted), folder))
 
 

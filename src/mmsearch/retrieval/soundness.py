@@ -1,6 +1,5 @@
 """Whether a library is sound, its model included; and what mends it."""
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,7 +162,7 @@ def _set_files_aside(directory: Path, result: Repaired) -> None:
     """Rename damaged index files; all of them when nobody can say which ones are."""
     try:
         bad = [record.file for record in records(directory) if faults(directory, record)]
-    except (sqlite3.DatabaseError, MMSearchError):
+    except (*database.UNREADABLE, MMSearchError):
         bad = [str(path.relative_to(directory)) for path in directory.glob("index/*/*/*.faiss")]
     for name in bad:
         if is_index_name(name) and (directory / name).exists():
