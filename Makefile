@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FOLDER ?= demo
+BENCHMARKS ?= train_flickr8k query_cold scale against_ann against_rclip growth
 
 # An interpreter of at least 3.11: PYTHON=/path/to/python chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -45,8 +46,9 @@ docs-check: $(VENV)/.installed-all  ## Check that the generated documentation is
 tests: $(VENV)/.installed-all  ## Run the tests alone
 	$(BIN)/pytest
 
-bench: $(VENV)/.installed-all  ## Run the benchmarks (see benchmarks/)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit; done
+bench: $(VENV)/.installed-all  ## Run the benchmarks on small sizes (see docs/performance.md)
+	@for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit; done
 
 clean:  ## Remove what make has made (.venv, caches, the demo)
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
