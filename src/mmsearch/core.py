@@ -130,12 +130,14 @@ Term: TypeAlias = TextTerm | ImageTerm | ItemTerm
 class Query:
     """A question: the weighted sum of its terms, the k best items of `target`.
 
-    `target` None means any modality the library holds.
+    `target` None means any modality the library holds. `online`: leave out what lies on a drive
+    or in a folder that is not there now.
     """
 
     terms: tuple[Term, ...]
     k: int = 10
     target: Modality | None = Modality.IMAGE
+    online: bool = False
 
     def __post_init__(self) -> None:
         if not self.terms:

@@ -28,13 +28,13 @@ def status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
     for line in _status_lines(found):
-        typer.echo(line)
+        typer.echo(line.encode("utf-8", "surrogateescape"))  # a name need not be text
 
 
 def failures(library: LibraryOption = None, as_json: JsonOption = False) -> None:
     """List the files that could not be indexed: path, a tab, the reason.
 
-    Each is tried again when it changes.
+    Each is tried again when it changes, or with `mmsearch index --retry`.
     """
     from mmsearch.index.catalog import Catalog
 
@@ -42,7 +42,13 @@ def failures(library: LibraryOption = None, as_json: JsonOption = False) -> None
         found = catalog.failures()
     if as_json:
         rows = [
-            {"path": os.fsdecode(f.path), "reason": f.reason, "size": f.size, "when": f.when}
+            {
+                "path": os.fsdecode(f.path),
+                "reason": f.reason,
+                "size": f.size,
+                "digest": f.digest,
+                "when": f.when,
+            }
             for f in found
         ]
         typer.echo(json.dumps(rows, indent=2))
@@ -53,7 +59,7 @@ def failures(library: LibraryOption = None, as_json: JsonOption = False) -> None
 
 
 def _status_lines(found: "Status") -> list[str]:
-    place = one_line(str(found.directory)).encode("utf-8", "replace").decode()
+    place = one_line(str(found.directory))
     if not found.made:
         return [f"library   {place}", "empty: run mmsearch index PATH"]
     lines = [
@@ -68,7 +74,7 @@ def _status_lines(found: "Status") -> list[str]:
     if found.offline:
         lines.append(f"offline   {found.offline:,} items whose folder is not there now")
     for root in found.roots:
-        path = one_line(root.path).encode("utf-8", "replace").decode()
+        path = one_line(root.path)
         lines.append(f"{root.kind.value:<9} {path}{' (offline)' if root.offline else ''}")
     if found.items == 0:
         lines.append("empty: run mmsearch index PATH")

@@ -35,6 +35,7 @@ class _Request:
     target: Target | None
     form: Form
     page: Path | None
+    online: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +81,12 @@ def query(
             "--html", metavar="FILE", help="Write a gallery page as well.", show_default=False
         ),
     ] = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Leave out what lies on a drive or in a folder that is not there now."
+        ),
+    ] = False,
     library: LibraryOption = None,
     model: ModelOption = None,
 ) -> None:
@@ -89,7 +96,7 @@ def query(
     With - the question follows in a third column, and JSON is an object a line. The exit code
     is 1 when nothing was found.
     """
-    request = _Request(k, target, _form(as_json, as_csv, paths, null), html)
+    request = _Request(k, target, _form(as_json, as_csv, paths, null), html, online)
     from mmsearch.retrieval.library import open_library
     from mmsearch.retrieval.query import text_of_query
 
@@ -102,10 +109,10 @@ def query(
     with open_library(library_directory(library), model=model, create=False) as opened:
         found = _Answers(opened, request, image or [])
         count = found.each_line() if text == _STDIN else found.one(text)
-        for warning in opened.warnings:
+        for warning in [*opened.warnings, *_waiting(opened)]:
             typer.echo(f"mmsearch: warning: {warning}", err=True)
         if count == 0:
-            typer.echo(f"mmsearch: {_nothing(opened, found.target)}", err=True)
+            typer.echo(f"mmsearch: {_nothing(opened, found.target, online=online)}", err=True)
             raise typer.Exit(1)
 
 
@@ -166,7 +173,7 @@ class _Answers:
                 target = Modality.TEXT
             case None:
                 target = self._choose(terms, texts=self._texts)
-        return Query(terms, self._request.k, target)
+        return Query(terms, self._request.k, target, self._request.online)
 
     def _write_gallery(self, answers: "Sequence[tuple[str | None, list[Hit]]]") -> None:
         if self._request.page is None:
@@ -206,7 +213,15 @@ def _write(content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _nothing(library: "Library", target: "Modality | None") -> str:
+def _waiting(library: "Library") -> Iterator[str]:
+    """Yield a warning when the answers are partial, since not everything is encoded."""
+    waiting = library.catalog.waiting()
+    if waiting:
+        items = "item has" if waiting == 1 else "items have"
+        yield f"{waiting:,} {items} no vector of this model yet; `mmsearch index` goes on encoding"
+
+
+def _nothing(library: "Library", target: "Modality | None", *, online: bool) -> str:
     from mmsearch.core import Modality
 
     counts = library.catalog.counts()
@@ -216,4 +231,4 @@ def _nothing(library: "Library", target: "Modality | None") -> str:
         return "the library has no pictures, only sentences; try --for texts"
     if target is Modality.TEXT and counts.texts == 0:
         return "the library has no sentences; try --for images, or: mmsearch index --texts FILE"
-    return "nothing was found"
+    return "nothing was found among what is there now" if online else "nothing was found"

@@ -7,6 +7,7 @@ belongs to the thread that opened it.
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -15,6 +16,7 @@ import numpy as np
 from mmsearch.core import (
     Encoder,
     Hit,
+    Ids,
     ImageTerm,
     Item,
     ItemTerm,
@@ -169,10 +171,21 @@ class Library:
         k = min(query.k + len(asked), max(1, self.catalog.counts().items))
         found: list[tuple[int, float]] = []
         for modality in [query.target] if query.target else Modality:
-            (matches,) = self._indexes.search(space, modality, vector, k)
-            found += _pairs(matches)
+            ask = partial(self._best, space, modality, vector)
+            if query.online:
+                from mmsearch.retrieval.online import best_online
+
+                found += _pairs(best_online(self.catalog, modality, ask, k))
+            else:
+                found += _pairs(ask(k, None))
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         return [pair for pair in found if pair[0] not in asked][: query.k]
+
+    def _best(
+        self, space: Space, modality: Modality, vector: Vectors, k: int, among: Ids | None
+    ) -> Matches:
+        (matches,) = self._indexes.search(space, modality, vector, k, among=among)
+        return matches
 
     # Fill
 
@@ -234,6 +247,19 @@ class Library:
         if not report.interrupted:
             report.merge(self.add((), options, on_progress))
         return report
+
+    def look_again(
+        self, paths: Sequence[bytes], options: "IngestOptions | None" = None
+    ) -> "IngestReport":
+        """Index what changed at some absolute paths below the library's folders; see `watch`.
+
+        They need not exist any more; what lies in no folder of the library is passed over.
+        """
+        from mmsearch.retrieval.ingest import ingest_touched
+        from mmsearch.retrieval.report import IngestOptions
+
+        chosen = options or IngestOptions()
+        return self._write(lambda catalog: ingest_touched(catalog, self.encoder, paths, chosen))
 
     def _write(self, work: "Callable[[Catalog], IngestReport]") -> "IngestReport":
         """Do some work with the write lock, then bring the index files up to date."""

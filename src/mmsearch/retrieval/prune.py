@@ -9,8 +9,9 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Root, RootKind
 from mmsearch.index.spaces import OldSpace, drop_space, old_spaces
 from mmsearch.retrieval.forget import refresh_indexes, remove_items, remove_roots
+from mmsearch.retrieval.online import stands
 from mmsearch.retrieval.paths import contains
-from mmsearch.retrieval.roots import Certainty, Presence, is_there, presence
+from mmsearch.retrieval.roots import Certainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Leftovers:
 def survey(catalog: Catalog, *, spaces: bool = False) -> Leftovers:
     """Return what is gone for good, as far as the disk shows; with the old `spaces` when asked."""
     roots = catalog.roots()
-    away = [root for root in roots if not _stands(root)]
+    away = [root for root in roots if not stands(root)]
     absent = _with_items(catalog, away)
     holding = {a.root.id for a in absent}
     certainty = Certainty([r.raw for r in roots if r.kind is not RootKind.TEXTS])
@@ -61,7 +62,7 @@ def survey(catalog: Catalog, *, spaces: bool = False) -> Leftovers:
         for path in selection.failed(catalog, a.root.raw)
     }
     gone.update(f.path for f in catalog.failures() if certainty.is_lost(f.path))
-    folders = [r.raw for r in roots if r.kind is RootKind.FOLDER and _stands(r)]
+    folders = [r.raw for r in roots if r.kind is RootKind.FOLDER and stands(r)]
     return Leftovers(
         absent,
         tuple(root for root in away if root.id not in holding),
@@ -106,12 +107,6 @@ def _still(now: Leftovers, agreed: Leftovers) -> Leftovers:
         forgotten=tuple(sorted({*now.forgotten} & {*agreed.forgotten})),
         spaces=tuple(old for old in now.spaces if old.space.digest in digests),
     )
-
-
-def _stands(root: Root) -> bool:
-    if root.kind is RootKind.FOLDER:
-        return is_there(root.raw)
-    return presence(root.raw) is not Presence.MISSING
 
 
 def _with_items(catalog: Catalog, away: Collection[Root]) -> tuple[Absent, ...]:
