@@ -65,7 +65,14 @@ def index(
         ),
     ] = False,
     retry: Annotated[
-        bool, typer.Option("--retry-failed", help="Try files that failed although unchanged.")
+        bool, typer.Option("--retry", help="Try files that failed although unchanged.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", hidden=True)] = False,
+    watching: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Afterwards keep the library up to date until Ctrl-C (extra: watch)."
+        ),
     ] = False,
     workers: Annotated[
         int | None,
@@ -92,7 +99,8 @@ def index(
 
     A file that cannot be read is noted with its reason and does not stop the run. Files that
     were moved keep their vectors; those of a folder that is not there now are kept as offline.
-    Ctrl-C keeps what was finished, and the same command goes on from there.
+    Ctrl-C keeps what was finished, and the same command goes on from there. What a file
+    .mmsearchignore names, with the rules of .gitignore, is left out.
     """
     from mmsearch.commands.indexing_view import progress, summary
     from mmsearch.retrieval.library import open_library
@@ -102,12 +110,16 @@ def index(
         exclude=tuple(exclude or ()),
         hidden=hidden,
         reindex=reindex,
-        retry_failed=retry,
+        retry_failed=retry or retry_failed,
         workers=workers,
         batch_size=batch_size,
         commit_seconds=commit_seconds,
         model=model,
     )
+    if watching:
+        from mmsearch.retrieval.watch import check_installed
+
+        check_installed()
     directory = library_directory(library)
     _check_given(directory, paths or [], texts or [])
     with open_library(directory, model=model, batch_size=batch_size, verified=True) as opened:
@@ -117,10 +129,13 @@ def index(
             report = _run(opened, paths or [], texts or [], options, on_progress)
         _warn(opened, report)
         if as_json:
-            typer.echo(json.dumps(report.as_dict(), indent=2))
+            typer.echo(json.dumps(report.as_dict(), indent=None if watching else 2))
         elif not quiet:
             for line in summary(report, opened.catalog.counts()):
                 typer.echo(line)
+        if watching and not report.interrupted:
+            _watch(opened, [*(paths or []), *(texts or [])], options, (as_json, quiet))
+            return
     if report.interrupted:
         typer.echo("mmsearch: the same command goes on from here", err=True)
         raise typer.Exit(_INTERRUPTED)
@@ -158,6 +173,35 @@ def _run(
     if (paths or options.reindex) and not report.interrupted:
         report.merge(library.add(paths, options, on_progress))
     return report
+
+
+def _watch(
+    library: "Library", places: list[Path], options: "IngestOptions", shown: tuple[bool, bool]
+) -> None:
+    """Update the library until Ctrl-C; a line an update. `shown`: as JSON, quiet."""
+    from dataclasses import replace
+
+    from mmsearch.commands.indexing_view import update_line
+    from mmsearch.retrieval.watch import watch
+
+    as_json, quiet = shown
+
+    def say(line: str) -> None:
+        typer.echo(f"mmsearch: warning: {one_line(line)}".encode(*_BYTES), err=True)
+
+    if not quiet:
+        typer.echo("mmsearch: watching; Ctrl-C ends", err=True)
+    options = replace(options, reindex=False, retry_failed=False)
+    for report in watch(library, places, options, say):
+        _warn(library, report)
+        library.warnings.clear()
+        if as_json:
+            typer.echo(json.dumps(report.as_dict()))
+            sys.stdout.flush()
+        elif not quiet:
+            typer.echo(update_line(report), err=True)
+        if report.interrupted:
+            raise KeyboardInterrupt
 
 
 def _warn(library: "Library", report: "IngestReport") -> None:

@@ -83,6 +83,16 @@ def summary(report: IngestReport, counts: Counts) -> list[str]:
     return [", ".join(parts) or "nothing to index", f"the library holds {held}"]
 
 
+def update_line(report: IngestReport) -> str:
+    """Return what one update of a watched library did, with the time of day."""
+    parts = [
+        f"{count:,} {name}"
+        for name, count in report.as_dict().items()
+        if count and name != "unchanged"
+    ]
+    return f"{time.strftime('%H:%M:%S')} {', '.join(parts) or 'nothing to index'}"
+
+
 def failure_line(failure: Failure) -> str:
     """Return a file that could not be indexed, and why."""
     return f"{os.fsdecode(failure.path)}: {failure.reason}"

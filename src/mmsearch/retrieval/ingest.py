@@ -106,8 +106,9 @@ def ingest_touched(
     below = [path for path in touched if scope.holds(path)]
     holding = [root for root in outermost(known) if any(contains(root, p) for p in below)]
     places = settle(catalog, holding)
-    online = Scope(places.online)
-    places.touched = outermost(path for path in below if online.holds(path))
+    if not any(path in places.online for path in below):  # else as a whole
+        online = Scope(places.online)
+        places.touched = outermost(path for path in below if online.holds(path))
     return _run(_Run(catalog, encoder, places, options, None))
 
 

@@ -1,0 +1,202 @@
+"""`mmsearch index --watch`: a real process, real changes on the disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from tests.commands.conftest import Command
+from tests.retrieval.drawing import draw
+
+from mmsearch.index.catalog import Catalog
+
+PATIENCE = 60.0
+CYAN, YELLOW, WHITE = (0, 255, 255), (255, 255, 0), (255, 255, 255)
+
+
+class Watching:
+    """A running `mmsearch index --watch --json`, and what it has said so far."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._readers = []
+        for stream, lines in [(self.process.stdout, self.out), (self.process.stderr, self.err)]:
+            assert stream is not None
+            reader = threading.Thread(target=self._read, args=(stream, lines))
+            reader.start()
+            self._readers.append(reader)
+
+    @staticmethod
+    def _read(stream: "Iterator[bytes]", lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.decode())  # noqa: PERF401 - one by one, as they come
+
+    def updates(self) -> list[dict[str, int]]:
+        return [{k: n for k, n in json.loads(line).items() if n} for line in list(self.out)]
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds; fail after a while, with what the process said."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, (self.out, self.err)
+            assert self.process.poll() is None, (self.out, self.err)
+            time.sleep(0.05)
+
+    def end(self) -> int:
+        """Press Ctrl-C and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=PATIENCE)
+        for reader in self._readers:
+            reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+
+Start: TypeAlias = Callable[..., Watching]
+
+
+@pytest.fixture
+def start(model: Path) -> Iterator[Start]:
+    started: list[Watching] = []
+
+    def start(*words: str | Path) -> Watching:
+        command = [sys.executable, "-m", "mmsearch", "index", *map(str, words), "--watch", "--json"]
+        watching = Watching([*command, "--model", str(model)])
+        started.append(watching)
+        watching.until(lambda: any("watching" in line for line in watching.err))
+        return watching
+
+    yield start
+    for watching in started:
+        watching.end()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Callable[[], set[str]]:
+    """The names and sentences that the library holds now."""
+
+    def held() -> set[str]:
+        with Catalog.open(tmp_path / "library") as catalog:
+            rows = catalog.rows("SELECT path, text FROM items")
+        return {text or Path(os.fsdecode(path)).name for path, text in rows}
+
+    return held
+
+
+def test_changes_of_every_kind_reach_the_library(
+    start: Start, photos: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos)
+    assert watching.updates() == [{"new": 3, "encoded": 3}]
+    draw(photos / "cyan.png", CYAN)
+    draw(photos / "sub" / "deep" / "yellow.png", YELLOW)
+    watching.until(lambda: {"cyan.png", "yellow.png"} <= held())
+    (photos / "red.png").rename(photos / "sub" / "crimson.png")
+    watching.until(lambda: "crimson.png" in held() and "red.png" not in held())
+    (photos / "sub").rename(photos / "renamed")
+    watching.until(lambda: any(update.get("moved") == 2 for update in watching.updates()))
+    (photos / "green.png").unlink()
+    watching.until(lambda: "green.png" not in held())
+    encoded = sum(update.get("encoded", 0) for update in watching.updates())
+    assert encoded == 5
+    assert watching.end() == 130
+    assert held() == {"crimson.png", "blue.png", "cyan.png", "yellow.png"}
+    assert not [line for line in watching.err if "Traceback" in line]
+
+
+def test_sentences_and_single_pictures_are_watched_too(
+    start: Start, photos: Path, texts: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos / "red.png", "--texts", texts)
+    texts.with_suffix(".new").write_text("a white wall\n", encoding="utf-8")
+    texts.with_suffix(".new").replace(texts)
+    watching.until(lambda: held() == {"red.png", "a white wall"})
+    draw(photos / "red.png", CYAN, (40, 40))
+    watching.until(lambda: {"changed": 1, "encoded": 1} in watching.updates())
+
+
+def test_what_is_ignored_hidden_or_forgotten_stays_out(
+    start: Start, run: Command, photos: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos, "--exclude", "*.bmp")
+    draw(photos / "sub" / "a.png", CYAN)
+    watching.until(lambda: "a.png" in held())
+    (photos / ".mmsearchignore").write_text("sub/\n", encoding="utf-8")
+    watching.until(lambda: "a.png" not in held())
+    assert run("forget", photos / "red.png").exit_code == 0
+    draw(photos / "red.png", WHITE, (30, 30))
+    draw(photos / "sub" / "b.png", CYAN)
+    draw(photos / "c.bmp", CYAN)
+    draw(photos / ".d.png", CYAN)
+    draw(photos / "last.png", YELLOW)
+    watching.until(lambda: "last.png" in held())
+    assert held() == {"green.png", "blue.png", "last.png"}
+
+
+def test_another_process_may_write_and_is_waited_for(
+    start: Start, photos: Path, tmp_path: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos)
+    with Catalog.open(tmp_path / "library", write=True):
+        draw(photos / "cyan.png", CYAN)
+        watching.until(lambda: any("waiting" in line for line in watching.err))
+    watching.until(lambda: "cyan.png" in held())
+
+
+def test_a_folder_that_goes_away_is_offline_and_watched_again_when_it_is_back(
+    start: Start, photos: Path, tmp_path: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos)
+    photos.rename(tmp_path / "away")
+    watching.until(lambda: {"offline": 3} in watching.updates())
+    assert len(held()) == 3
+    draw(tmp_path / "away" / "cyan.png", CYAN)
+    (tmp_path / "away").rename(photos)
+    watching.until(lambda: "cyan.png" in held())
+    draw(photos / "yellow.png", YELLOW)
+    watching.until(lambda: "yellow.png" in held())
+    assert sum(update.get("encoded", 0) for update in watching.updates()) == 5
+
+
+def test_a_name_that_is_not_text_does_not_end_the_watch(
+    start: Start, photos: Path, held: Callable[[], set[str]]
+) -> None:
+    watching = start(photos)
+    draw(photos / "cyan.png", CYAN).rename(photos / os.fsdecode(b"caf\xe9.png"))
+    watching.until(lambda: os.fsdecode(b"caf\xe9.png") in held() and len(held()) == 4)
+    draw(photos / "yellow.png", YELLOW)
+    watching.until(lambda: "yellow.png" in held())
+
+
+def test_a_library_inside_a_watched_folder_does_not_wake_itself(
+    start: Start, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMSEARCH_LIBRARY", str(photos / "library"))
+    watching = start(photos)
+    draw(photos / "cyan.png", CYAN)
+    watching.until(lambda: len(watching.updates()) == 2)
+    with Catalog.open(photos / "library") as catalog:
+        before = catalog.rows("PRAGMA data_version")
+        time.sleep(3)
+        assert catalog.rows("PRAGMA data_version") == before
+
+
+def test_without_watchfiles_the_extra_is_named(
+    run: Command, photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    done = run("index", photos, "--watch", "--model", model)
+    assert done.exit_code == 2
+    assert "pip install 'mmsearch[watch]'" in done.stderr
