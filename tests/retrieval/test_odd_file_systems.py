@@ -26,6 +26,7 @@ from mmsearch.retrieval import reading
 from mmsearch.retrieval.decode import read_bytes
 from mmsearch.retrieval.library import Library
 from mmsearch.retrieval.report import IngestReport
+from mmsearch.retrieval.scan import Found
 
 YELLOW, CYAN, WHITE = (255, 255, 0), (0, 255, 255), (255, 255, 255)
 PATH_MAX = 4096  # Linux's, the terminating zero included
@@ -180,7 +181,7 @@ def test_a_pipe_that_takes_a_known_files_place_before_its_digest_is_not_waited_f
     set_time(draw(photos / "red.png", BLUE), 1_700_000_000)
     real = reading.digest_file
 
-    def digest(found: reading.Found) -> str | None:
+    def digest(found: Found) -> str | None:
         (photos / "red.png").unlink()
         os.mkfifo(photos / "red.png")
         return real(found)
@@ -190,7 +191,7 @@ def test_a_pipe_that_takes_a_known_files_place_before_its_digest_is_not_waited_f
 
 
 def before_reading(
-    monkeypatch: pytest.MonkeyPatch, name: bytes, happens: Callable[[], None]
+    monkeypatch: pytest.MonkeyPatch, name: bytes, happens: Callable[[], object]
 ) -> None:
     """Let something happen between the scan and the reading of one file."""
 
@@ -225,7 +226,7 @@ def test_a_file_that_changed_between_scan_and_reading_is_looked_at_again(
     library: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        before_reading(patch, b"red.png", lambda: draw(photos / "red.png", BLUE, (30, 30)) and None)
+        before_reading(patch, b"red.png", lambda: draw(photos / "red.png", BLUE, (30, 30)))
         assert library.add(photos).as_dict() == counts(new=2, encoded=2)
     assert best(library, "blue").endswith(b"red.png")
     assert library.add(photos).as_dict() == counts(unchanged=2)  # the content is the one it knows
@@ -348,7 +349,7 @@ def test_a_root_by_any_other_spelling_is_the_same_root(
     (tmp_path / "link").symlink_to("photos")
     (tmp_path / "photos" / "sub").mkdir()
     library.add(photos)
-    spellings = [
+    spellings: list[str | bytes] = [
         f"{photos}/",
         f"{photos}//.",
         "photos",

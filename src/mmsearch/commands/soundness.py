@@ -71,7 +71,7 @@ def repair(
         typer.echo(json.dumps(record, indent=2))
     else:
         for line in result.done:
-            typer.echo(one_line(line))
+            typer.echo(one_line(line).encode("utf-8", "surrogateescape"))
         for number, name in sorted(result.lost.items()):
             text = one_line(f"lost item {number} {name}".rstrip())
             typer.echo(text.encode("utf-8", "surrogateescape"))

@@ -9,7 +9,8 @@ could then overwrite what this one has yet to write.
 import errno
 import os
 import stat
-from typing import BinaryIO, Final, TypeAlias
+from io import BufferedReader
+from typing import Final, TypeAlias
 
 from mmsearch.index.database import FILE
 
@@ -18,7 +19,7 @@ AnyPath: TypeAlias = str | bytes | os.PathLike[str]
 _CATALOG: Final = os.fsencode(FILE)
 
 
-def open_regular(path: AnyPath) -> BinaryIO:
+def open_regular(path: AnyPath) -> BufferedReader:
     """Open a regular file for reading; the path may be bytes and may lead through links.
 
     Raises OSError, whose `strerror` says why: the system's own reasons, "a folder", "not a
