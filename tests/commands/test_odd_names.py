@@ -84,12 +84,16 @@ def _controls(output: bytes) -> list[str]:
     )
 
 
+def _shown(folder: bytes) -> bytes:
+    """Return the folder as a line shows it."""
+    return folder.replace(b"\n", rb"\n").replace(b"\xe2\x80\xae", rb"\u202e")
+
+
 def test_lines_are_one_a_picture_and_steer_no_terminal(program: Program, folder: bytes) -> None:
     done = program("query", "-", "-k", "1", stdin="\n".join(QUESTIONS).encode())
     lines = done.stdout.removesuffix(b"\n").split(b"\n")
-    shown = folder.replace(b"\n", rb"\n").replace(b"\xe2\x80\xae", rb"\u202e")
     assert [line.split(b"\t")[1] for line in lines] == [
-        shown + b"/" + NAMES[question][1] for question in QUESTIONS
+        _shown(folder) + b"/" + NAMES[question][1] for question in QUESTIONS
     ]
     assert not _controls(done.stdout)
 
@@ -137,6 +141,7 @@ def test_status_names_library_and_folder_on_a_line_each(program: Program, folder
         b"failed",
         b"folder",
     ]
+    assert done.stdout.splitlines()[-1].split(None, 1)[1] == _shown(folder)
     found = json.loads(program("status", "--json").stdout)
     assert [os.fsencode(root["path"]) for root in found["roots"]] == [folder]
     assert (found["images"], found["failed"]) == (len(NAMES), len(BROKEN))
