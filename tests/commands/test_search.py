@@ -208,3 +208,32 @@ def test_a_library_of_a_newer_version_is_exit_code_three(
         done = run(*command)
         assert done.exit_code == 3, command
         assert "newer" in done.stderr
+
+
+def test_answers_are_called_partial_while_encoding_anew_is_not_finished(
+    run: Command, indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path / "other", name="other")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmsearch.retrieval.ingest.read_task", interrupted)
+        done = run("index", "--reindex", "--model", tmp_path / "other")
+    assert done.exit_code == 130
+    assert "3 items have no vector of this model yet" in run("query", "red").stderr
+    assert run("index", "--reindex", "--model", tmp_path / "other").exit_code == 0
+    assert run("query", "red").stderr == ""
+
+
+def test_what_is_not_there_now_is_left_out_when_asked(
+    run: Command, indexed: Path, tmp_path: Path
+) -> None:
+    assert run("query", "red", "--online").stdout == run("query", "red").stdout
+    indexed.rename(tmp_path / "away")
+    assert run("query", "red").exit_code == 0
+    done = run("query", "red", "--online")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "nothing was found among what is there now" in done.stderr
+    assert run("query", "red", "--online", "--for", "texts").exit_code == 0

@@ -14,7 +14,13 @@ from mmsearch.core import Modality, Pixels, Vectors
 from mmsearch.errors import ConfigError, DecodeError, InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.decode import Limits, read_bytes
-from mmsearch.retrieval.ingest import IngestOptions, IngestReport, Progress, ingest
+from mmsearch.retrieval.ingest import (
+    IngestOptions,
+    IngestReport,
+    Progress,
+    ingest,
+    ingest_touched,
+)
 
 ZERO = IngestReport().as_dict()
 GREY = [(n, n, n) for n in range(0, 250, 10)]
@@ -502,3 +508,85 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         IngestOptions(**bad)  # type: ignore[arg-type]
+
+
+def test_what_an_ignore_file_names_is_gone_and_comes_back_with_its_rule(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    rules = photos / ".mmsearchignore"
+    rules.write_text("*.png\n!red.png\n", encoding="utf-8")
+    assert ingest(catalog, encoder, []).as_dict() == counts(gone=2, unchanged=1)
+    assert ingest(catalog, encoder, [photos / "sub"]).as_dict() == ZERO
+    rules.unlink()
+    assert ingest(catalog, encoder, []).as_dict() == counts(new=2, encoded=2, unchanged=1)
+
+
+def many(folder: Path, count: int) -> Path:
+    for n in range(count):
+        draw(folder / f"{n % 7}" / f"{n}.png", (n % 256, n // 256, 77), (2, 2))
+    return folder
+
+
+@pytest.mark.parametrize("across", [False, True], ids=["within a root", "across roots"])
+def test_a_renamed_folder_costs_no_decoding_and_no_encoding(
+    catalog: Catalog,
+    encoder: FakeEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    across: bool,
+) -> None:
+    one, other = tmp_path / "one", draw(tmp_path / "other" / "red.png").parent
+    many(one / "holiday", 500)
+    ingest(catalog, encoder, [one, other])
+    before = vectors_by_name(catalog, encoder)
+    encoded = encoder.images_seen
+    monkeypatch.setattr("mmsearch.retrieval.reading.decode_bytes", None)  # would raise when called
+    (one / "holiday").rename((other if across else one) / "summer")
+    draw(one / "stays.png").write_bytes((other / "red.png").read_bytes())
+    report = ingest(catalog, encoder, [])
+    assert report.as_dict() == counts(moved=500, unchanged=1, new=1)
+    assert encoder.images_seen == encoded
+    assert vectors_by_name(catalog, encoder) == before | {"stays.png": before["red.png"]}
+
+
+def test_a_copied_folder_is_new_items_without_encoding(
+    catalog: Catalog, encoder: FakeEncoder, tmp_path: Path
+) -> None:
+    ingest(catalog, encoder, [many(tmp_path / "one", 100).parent / "one"])
+    shutil.copytree(tmp_path / "one", tmp_path / "one" / "copy")
+    assert ingest(catalog, encoder, []).as_dict() == counts(new=100, unchanged=100)
+    assert encoder.images_seen == 100
+
+
+def test_a_thousand_named_files_are_one_transaction(
+    catalog: Catalog, encoder: FakeEncoder, tmp_path: Path
+) -> None:
+    files = sorted(many(tmp_path / "one", 60).rglob("*.png"))
+    assert ingest(catalog, encoder, files).as_dict() == counts(new=60, encoded=60)
+    assert ingest(catalog, encoder, files).as_dict() == counts(unchanged=60)
+    assert len(catalog.roots()) == 60
+
+
+def test_touched_paths_alone_are_looked_at(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(catalog, encoder, [photos])
+    (photos / "red.png").unlink()
+    (photos / "green.png").unlink()
+    draw(photos / "sub" / "cyan.png", (0, 255, 255))
+    touched = [os.fsencode(photos / name) for name in ("red.png", "sub", "none")]
+    report = ingest_touched(catalog, encoder, [*touched, b"/elsewhere/x.png"])
+    assert report.as_dict() == counts(new=1, gone=1, unchanged=1, encoded=1)
+    assert set(ids_by_name(catalog, encoder)) == {"green.png", "blue.png", "cyan.png"}
+    assert ingest_touched(catalog, encoder, [os.fsencode(photos)]).gone == 1
+
+
+def test_touched_paths_of_a_root_that_is_gone_are_offline(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    photos.rename(photos.with_name("away"))
+    report = ingest_touched(catalog, encoder, [os.fsencode(photos / "red.png")])
+    assert report.as_dict() == counts(offline=3)
+    assert catalog.counts().images == 3
