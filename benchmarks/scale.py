@@ -24,6 +24,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 
 MEMORY_LIMIT = 300e6
+MEMORY_ROWS = 1_000_000
 
 
 def cold_queries(built: Built, runs: int, *, dropping: bool = False) -> dict[str, Summary]:
@@ -88,14 +89,16 @@ def report(facts: Facts, cold: dict[str, Summary], warm: list[Answered]) -> None
         say(f"{'met' if good else 'NOT MET'}: {name}")
 
 
-def targets(cold: dict[str, Summary], warm: list[Answered]) -> dict[str, bool]:
-    """Say which of the targets this run meets."""
-    peak = max(summary.peak for summary in cold.values())
-    return {
-        "peak memory of a query at most 300 MB": peak <= MEMORY_LIMIT,
+def targets(rows: int, cold: dict[str, Summary], warm: list[Answered]) -> dict[str, bool]:
+    """Say which of the targets this run meets; that on memory is for a million rows."""
+    met = {
         "recall@10 at least 0.99": warm[0].recall >= 0.99,
         "filtered recall@10 at least 0.99": min(a.recall for a in warm[1:]) >= 0.99,
     }
+    if rows >= MEMORY_ROWS:
+        peak = max(summary.peak for summary in cold.values())
+        met["peak memory of a query at most 300 MB"] = peak <= MEMORY_LIMIT
+    return met
 
 
 def main() -> None:
@@ -125,7 +128,7 @@ def main() -> None:
         "cold": cold,
         "queries": asked.queries,
         "warm": [asdict(answered) for answered in warm],
-        "targets": targets(cold, warm),
+        "targets": targets(asked.rows, cold, warm),
     }
     report(facts, cold, warm)
     parts = ("scale", str(asked.rows), asked.kind, "cold-cache" if asked.drop_caches else "")
