@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tests.index.conftest import picture, unit_rows
 
 from mmsearch.core import Modality, Space
@@ -94,7 +95,14 @@ def test_a_killed_writer_has_kept_every_batch_it_reported(directory: Path) -> No
         assert catalog.revision == images // BATCH
 
 
-def test_reading_and_searching_import_no_sqlite_utils(directory: Path) -> None:
+@pytest.mark.parametrize(
+    ("policy", "faiss"),
+    [("Policy()", "False"), ("Policy(scan_below=0)", "True")],
+    ids=["a small library", "a large one"],
+)
+def test_reading_and_searching_import_no_sqlite_utils(
+    directory: Path, policy: str, faiss: str
+) -> None:
     with Catalog.open(directory, write=True) as catalog:
         catalog.set_space(SPACE)
         catalog.add_root("/photos", RootKind.FOLDER)
@@ -105,12 +113,13 @@ def test_reading_and_searching_import_no_sqlite_utils(directory: Path) -> None:
         "import sys; from pathlib import Path; import numpy as np\n"
         "from mmsearch.core import Modality, Space\n"
         "from mmsearch.index.catalog import Catalog\n"
+        "from mmsearch.index.policy import Policy\n"
         "from mmsearch.index.store import IndexStore\n"
         "directory = Path(sys.argv[1])\n"
         "print('faiss' in sys.modules)\n"
         "with Catalog.open(directory) as catalog:\n"
         "    space = catalog.space()\n"
-        "    store = IndexStore(catalog, directory)\n"
+        f"    store = IndexStore(catalog, directory, {policy})\n"
         "    (found,) = store.search(space, Modality.IMAGE, np.eye(16, dtype='f4')[:1], 3)\n"
         "    catalog.items(found.ids), catalog.counts(), catalog.failures(), catalog.roots()\n"
         "    catalog.known_files(1), catalog.known_texts(None), catalog.setting('model')\n"
@@ -119,5 +128,5 @@ def test_reading_and_searching_import_no_sqlite_utils(directory: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == ["False", "True", "False", "3"]
+    assert run.stdout.split() == ["False", faiss, "False", "3"]
     assert run.stderr == ""

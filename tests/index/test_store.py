@@ -15,11 +15,13 @@ from mmsearch.index import store as store_module
 from mmsearch.index.ann import FlatIndex
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import ExactIndex
+from mmsearch.index.policy import Policy
 from mmsearch.index.rows import Batch, Generation, RootKind, Stamp
 from mmsearch.index.store import IndexStore
 
 DIM = 16
 WIDE = Space("wide", DIM, "cc" * 32)
+FILES = Policy(scan_below=0)  # else nobody would open the files of a library this small
 IMAGE, TEXT = Modality.IMAGE, Modality.TEXT
 QUERIES = unit_rows(3, DIM, seed=99)
 
@@ -38,7 +40,7 @@ def library(directory: Path) -> Path:
         catalog.commit(pictures(0, unit_rows(300, DIM)))
         texts = unit_rows(5, DIM, seed=1)
         catalog.commit(Batch(texts=tuple(sentence(f"s{n}", row) for n, row in enumerate(texts))))
-        IndexStore(catalog, directory).refresh(WIDE)
+        IndexStore(catalog, directory, FILES).refresh(WIDE)
     return directory
 
 
@@ -55,10 +57,12 @@ def oracle(catalog: Catalog, modality: Modality, k: int, among: Ids | None = Non
     return exact.search(QUERIES, k, among=among)
 
 
-def assert_answers_as_the_catalog(directory: Path, *, warning: str | None = None) -> None:
+def assert_answers_as_the_catalog(
+    directory: Path, *, warning: str | None = None, policy: Policy = FILES
+) -> None:
     """Compare a fresh reader with the specification, to the last bit."""
     with Catalog.open(directory) as catalog:
-        store = IndexStore(catalog, directory)
+        store = IndexStore(catalog, directory, policy)
         for modality in Modality:
             for k in (1, 10, 10**9):
                 found = store.search(WIDE, modality, QUERIES, k)
@@ -79,7 +83,7 @@ def test_a_written_index_answers_as_the_catalog(library: Path) -> None:
 def test_the_index_file_is_used(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "scan", None)
     with Catalog.open(library) as catalog:
-        (found, *_) = IndexStore(catalog, library).search(WIDE, IMAGE, QUERIES, 10)
+        (found, *_) = IndexStore(catalog, library, FILES).search(WIDE, IMAGE, QUERIES, 10)
     assert len(found.ids) == 10
 
 
@@ -113,11 +117,11 @@ def test_a_digest_that_is_no_file_name_does_no_harm() -> None:
 def test_newer_changed_and_removed_rows_count(library: Path) -> None:
     with Catalog.open(library, write=True) as catalog:
         catalog.commit(pictures(300, np.concatenate([QUERIES, unit_rows(10, DIM, seed=5)])))
-        best = IndexStore(catalog, library).search(WIDE, IMAGE, QUERIES, 1)
+        best = IndexStore(catalog, library, FILES).search(WIDE, IMAGE, QUERIES, 1)
         assert [found.ids.tolist() for found in best] == [[306], [307], [308]]
         changed = picture("/photos/7", QUERIES[0], content="new")
         catalog.commit(Batch(files=(changed,), gone=(306, 3, 4)))
-        IndexStore(catalog, library).refresh(WIDE)  # too little has changed for a new file
+        IndexStore(catalog, library, FILES).refresh(WIDE)  # too little has changed for a new file
     assert index_file(library).name == "00000001.faiss"
     assert_answers_as_the_catalog(library)
 
@@ -125,7 +129,7 @@ def test_newer_changed_and_removed_rows_count(library: Path) -> None:
 def test_many_changes_make_a_new_generation_in_place_of_the_old(library: Path) -> None:
     with Catalog.open(library, write=True) as catalog:
         catalog.commit(Batch(gone=tuple(range(1, 101))))
-        IndexStore(catalog, library).refresh(WIDE)
+        IndexStore(catalog, library, FILES).refresh(WIDE)
         assert catalog.rows("SELECT count(*) FROM removals") == [(0,)]
     assert index_file(library).name == "00000003.faiss"
     assert_answers_as_the_catalog(library)
@@ -134,7 +138,7 @@ def test_many_changes_make_a_new_generation_in_place_of_the_old(library: Path) -
 def test_an_empty_modality_has_no_file(library: Path) -> None:
     with Catalog.open(library, write=True) as catalog:
         catalog.commit(Batch(gone=tuple(range(1, 301))))
-        IndexStore(catalog, library).refresh(WIDE)
+        IndexStore(catalog, library, FILES).refresh(WIDE)
     assert list(library.glob("index/*/image/*")) == []
     assert_answers_as_the_catalog(library)
 
@@ -176,7 +180,7 @@ def test_a_writer_sets_a_damaged_file_aside_and_rebuilds(
     path = index_file(library)
     damage(path)
     with Catalog.open(library, write=True) as catalog:
-        store = IndexStore(catalog, library)
+        store = IndexStore(catalog, library, FILES)
         store.refresh(WIDE)
         assert store.warnings == []
     assert path.with_suffix(".damaged").exists() == (damage is not Path.unlink)
@@ -227,27 +231,25 @@ def test_a_copied_library_is_sound_and_stamped_anew(library: Path, tmp_path: Pat
     assert_answers_as_the_catalog(copy)
     with Catalog.open(copy, write=True) as catalog:
         before = files.recorded(catalog, WIDE, IMAGE)
-        IndexStore(catalog, copy).refresh(WIDE)
+        IndexStore(catalog, copy, FILES).refresh(WIDE)
         after = files.recorded(catalog, WIDE, IMAGE)
     assert before is not None
     assert after is not None
     assert (before.number, before.stamp != after.stamp) == (after.number, True)
 
 
-def test_a_library_without_index_files_is_scanned(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_library_without_index_files_is_scanned(directory: Path) -> None:
     with Catalog.open(directory, write=True) as catalog:
         catalog.set_space(WIDE)
         catalog.add_root("/photos", RootKind.FOLDER)
         catalog.commit(pictures(0, unit_rows(50, DIM)))
     assert_answers_as_the_catalog(directory)
-    monkeypatch.setattr(store_module, "_LARGE", 50)
-    assert_answers_as_the_catalog(directory, warning="`mmsearch index` writes it")
+    warns = Policy(scan_below=0, warn_from=50)
+    assert_answers_as_the_catalog(directory, warning="`mmsearch index` writes it", policy=warns)
 
 
 def test_an_empty_library_finds_nothing(catalog: Catalog, directory: Path) -> None:
-    store = IndexStore(catalog, directory)
+    store = IndexStore(catalog, directory, FILES)
     store.refresh(Space("toy", 4, "aa" * 32))
     (found,) = store.search(Space("toy", 4, "aa" * 32), IMAGE, one_hot(0)[np.newaxis], 5)
     assert found.ids.tolist() == []
@@ -256,13 +258,11 @@ def test_an_empty_library_finds_nothing(catalog: Catalog, directory: Path) -> No
 
 @pytest.mark.parametrize("few", [0, 1024], ids=["by the index", "by the catalog"])
 @pytest.mark.parametrize("count", [0, 1, 40, 305], ids=lambda count: f"{count} ids")
-def test_a_filter_gives_the_catalogs_answer(
-    library: Path, few: int, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "_FEW", few)
+def test_a_filter_gives_the_catalogs_answer(library: Path, few: int, count: int) -> None:
+    policy = Policy(scan_below=0, few=few)
     among = np.asarray(np.random.default_rng(count).permutation(400)[:count], dtype=np.int64)
     with Catalog.open(library) as catalog:
-        found = IndexStore(catalog, library).search(WIDE, IMAGE, QUERIES, 10, among=among)
+        found = IndexStore(catalog, library, policy).search(WIDE, IMAGE, QUERIES, 10, among=among)
         for one, other in zip(oracle(catalog, IMAGE, 10, among), found, strict=True):
             np.testing.assert_array_equal(one.ids, other.ids)
             np.testing.assert_array_equal(one.scores, other.scores)
@@ -271,20 +271,20 @@ def test_a_filter_gives_the_catalogs_answer(
 def test_hundreds_of_copies_are_ordered_by_id(library: Path) -> None:
     with Catalog.open(library, write=True) as catalog:
         catalog.commit(pictures(1000, np.repeat(QUERIES[:1], 400, axis=0)))
-        IndexStore(catalog, library).refresh(WIDE)
+        IndexStore(catalog, library, FILES).refresh(WIDE)
     assert index_file(library).name == "00000003.faiss"
     assert_answers_as_the_catalog(library)
 
 
 def test_modalities_do_not_mix(library: Path) -> None:
     with Catalog.open(library) as catalog:
-        (found, *_) = IndexStore(catalog, library).search(WIDE, TEXT, QUERIES, 10)
+        (found, *_) = IndexStore(catalog, library, FILES).search(WIDE, TEXT, QUERIES, 10)
     assert sorted(found.ids.tolist()) == [301, 302, 303, 304, 305]
 
 
 def test_another_space_and_a_wrong_width_are_refused(library: Path) -> None:
     with Catalog.open(library) as catalog:
-        store = IndexStore(catalog, library)
+        store = IndexStore(catalog, library, FILES)
         with pytest.raises(SpaceMismatchError, match="no vectors of the model other"):
             store.search(OTHER, IMAGE, unit_rows(1, 3), 1)
         with pytest.raises(ConfigError, match="do not fit 16 dimensions"):
@@ -293,12 +293,12 @@ def test_another_space_and_a_wrong_width_are_refused(library: Path) -> None:
 
 def test_an_open_reader_follows_the_writer(library: Path) -> None:
     with Catalog.open(library) as reader, Catalog.open(library, write=True) as writer:
-        store = IndexStore(reader, library)
+        store = IndexStore(reader, library, FILES)
         store.search(WIDE, IMAGE, QUERIES, 1)
         writer.commit(pictures(300, np.repeat(QUERIES, 40, axis=0)))
         (found, *_) = store.search(WIDE, IMAGE, QUERIES, 1)
         assert found.ids.tolist() == [306]
-        IndexStore(writer, library).refresh(WIDE)
+        IndexStore(writer, library, FILES).refresh(WIDE)
         writer.commit(Batch(gone=(306,)))
         (found, *_) = store.search(WIDE, IMAGE, QUERIES, 1)
         assert found.ids.tolist() == [307]
@@ -314,7 +314,7 @@ def test_a_file_replaced_under_a_readers_eyes_is_no_damage(
         monkeypatch.setattr(files, "check", check)
         with Catalog.open(library, write=True) as writer:
             writer.commit(Batch(gone=tuple(range(1, 101))))
-            IndexStore(writer, library).refresh(WIDE)
+            IndexStore(writer, library, FILES).refresh(WIDE)
         return check(path, known)
 
     monkeypatch.setattr(files, "check", replaced_meanwhile)
@@ -325,7 +325,7 @@ def test_an_index_that_cannot_be_written_is_a_warning(library: Path) -> None:
     shutil.rmtree(library / "index")
     (library / "index").touch()
     with Catalog.open(library, write=True) as catalog:
-        store = IndexStore(catalog, library)
+        store = IndexStore(catalog, library, FILES)
         store.refresh(WIDE)
     assert [warning.split(" (")[0] for warning in store.warnings] == [
         "the image index could not be written",
@@ -354,5 +354,5 @@ def test_what_a_crash_left_behind_is_swept_away(library: Path) -> None:
         (folder / name).touch()
     with Catalog.open(library, write=True) as catalog:
         catalog.commit(Batch(gone=tuple(range(1, 101))))
-        IndexStore(catalog, library).refresh(WIDE)
+        IndexStore(catalog, library, FILES).refresh(WIDE)
     assert [path.name for path in folder.iterdir()] == ["00000003.faiss"]

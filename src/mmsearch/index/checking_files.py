@@ -12,7 +12,7 @@ from mmsearch.errors import MMSearchError
 from mmsearch.index import database
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
-from mmsearch.index.rows import IndexKind
+from mmsearch.index.policy import IndexKind
 
 INDEXES: Final = "index"
 QUARANTINE: Final = "quarantine"

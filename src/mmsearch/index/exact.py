@@ -1,12 +1,16 @@
 """Exact search with NumPy: the specification that faster indexes are tested against."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmsearch.core import Ids, Matches, Vectors
 from mmsearch.errors import ConfigError
+
+_ROUNDING = 1e-4  # of a float32 sum of some thousand products, relative to the lengths
 
 
 class ExactIndex:
@@ -70,6 +74,48 @@ def scan(queries: Vectors, chunks: Iterable[tuple[Ids, Vectors]], k: int) -> lis
             for answer, row in zip(answers, scores, strict=True)
         ]
     return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in memory, asked again and again. `length` is that of the longest vector."""
+
+    ids: Ids
+    vectors: Vectors
+    length: float
+
+    @classmethod
+    def of(cls, chunks: Iterable[tuple[Ids, Vectors]], dim: int) -> Self:
+        """Keep all rows of some chunks."""
+        ids, vectors = [np.empty(0, dtype=np.int64)], [np.empty((0, dim), dtype=np.float32)]
+        for some, rows in chunks:
+            ids.append(some)
+            vectors.append(rows)
+        whole = np.concatenate(vectors)
+        squares = np.einsum("nd,nd->n", whole, whole)
+        return cls(np.concatenate(ids), whole, float(squares.max(initial=0)) ** 0.5)
+
+    def among(self, ids: Ids | None) -> Self:
+        """Return the rows of those ids; None: all."""
+        if ids is None or len(self.ids) == 0:
+            return self
+        keep = np.isin(self.ids, ids)
+        return replace(self, ids=self.ids[keep], vectors=self.vectors[keep])
+
+    def search(self, query: NDArray[np.float32], k: int) -> Matches:
+        """Return what `scan` returns for one query (dim,), in a fraction of its time.
+
+        Only rows that rounding could bring among the k best are scored in float64.
+        """
+        rough = np.einsum("nd,d->n", self.vectors, query)  # BLAS would wake its threads
+        if k < len(rough):
+            margin = _ROUNDING * self.length * float(np.linalg.norm(query))
+            lowest = np.partition(rough, len(rough) - k)[len(rough) - k] - margin
+            near = np.flatnonzero(rough >= lowest)
+        else:
+            near = np.arange(len(rough))
+        scores = cosines(query[np.newaxis], self.vectors[near])[0]
+        return best(self.ids[near], scores, k)
 
 
 def merged(some: Matches, others: Matches, k: int) -> Matches:

@@ -13,7 +13,8 @@ from mmsearch.core import Modality, Space
 from mmsearch.index import failpoints
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.database import fsync_directory
-from mmsearch.index.rows import Generation, IndexKind, Stamp
+from mmsearch.index.policy import IndexKind, Parameters
+from mmsearch.index.rows import Generation, Stamp
 
 SUFFIX = ".faiss"
 DAMAGED = ".damaged"
@@ -98,9 +99,12 @@ def file_name(space: Space, modality: Modality, number: int) -> str:
 
 
 def recorded(catalog: Catalog, space: Space, modality: Modality) -> Generation | None:
-    """Return the generation that the catalog records for a space and modality."""
+    """Return the generation that the catalog records for a space and modality.
+
+    None also when it is of a kind that is not known here: it is a cache, like its file.
+    """
     rows = catalog.rows(
-        "SELECT number, kind, revision, rows, file, sha256, size, mtime_ns, inode "
+        "SELECT number, kind, revision, rows, file, sha256, parameters, size, mtime_ns, inode "
         "FROM generations JOIN spaces ON spaces.id = space_id "
         "WHERE digest = ? AND modality = ? ORDER BY number DESC LIMIT 1",
         space.digest,
@@ -108,9 +112,14 @@ def recorded(catalog: Catalog, space: Space, modality: Modality) -> Generation |
     )
     if not rows:
         return None
-    number, kind, revision, count, file, sha256, *stamp = rows[0]
+    number, name, revision, count, file, sha256, text, *stamp = rows[0]
+    try:
+        kind = IndexKind(name)
+        parameters = None if kind is IndexKind.FLAT else Parameters.from_json(text)
+    except ValueError:
+        return None
     return Generation(
-        number, space, modality, IndexKind(kind), revision, count, file, sha256, Stamp(*stamp)
+        number, space, modality, kind, revision, count, file, sha256, Stamp(*stamp), parameters
     )
 
 
@@ -138,6 +147,7 @@ def record(catalog: Catalog, generation: Generation) -> None:
                 "rows": generation.rows,
                 "file": generation.file,
                 "sha256": generation.sha256,
+                "parameters": _text(generation.parameters),
                 "size": generation.stamp.size,
                 "mtime_ns": generation.stamp.mtime_ns,
                 "inode": generation.stamp.inode,
@@ -147,6 +157,10 @@ def record(catalog: Catalog, generation: Generation) -> None:
             "DELETE FROM removals WHERE space_id = ? AND modality = ? AND revision <= ?",
             (*of, generation.revision),
         )
+
+
+def _text(parameters: Parameters | None) -> str:
+    return "{}" if parameters is None else parameters.to_json()
 
 
 def forget(catalog: Catalog, space: Space, modality: Modality) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmsearch.core import Modality, Space
 from mmsearch.errors import InputError
+from mmsearch.index.policy import IndexKind, Parameters
 
 
 class RootKind(StrEnum):
@@ -21,12 +22,6 @@ class RootKind(StrEnum):
     FOLDER = "folder"
     FILE = "file"
     TEXTS = "texts"
-
-
-class IndexKind(StrEnum):
-    """How a generation's vectors are arranged. FLAT: float16, every row compared."""
-
-    FLAT = "flat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +178,7 @@ class Generation:
     """One written index file: a cache of the vectors up to `revision`.
 
     `file` is relative to the library folder; `sha256` is the hex checksum of its bytes.
+    `parameters` say how it is searched; None for a flat one, which is exact.
     """
 
     number: int
@@ -194,3 +190,4 @@ class Generation:
     file: str
     sha256: str
     stamp: Stamp
+    parameters: Parameters | None = None
