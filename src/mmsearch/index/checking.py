@@ -21,7 +21,7 @@ from mmsearch.index.checksums import (
     row_checksum,
 )
 from mmsearch.index.findings import Finding, Remedy, error, notice
-from mmsearch.index.schema import expected_schema
+from mmsearch.index.schema import DECLARATIONS, expected_schema
 from mmsearch.index.vectors import CHUNK, VectorTable, table_name
 
 _MOST: Final = 20  # findings of one kind that are named one by one
@@ -92,6 +92,8 @@ def _guarded(step: Step, source: Source) -> Iterator[Finding]:
         yield from step(source)
     except DamagedRowError as problem:
         yield error(str(problem), Remedy.RESCUE)
+    except TypeError as problem:  # a declaration is damaged, so that values are of another type
+        yield error(f"the catalog holds values of a wrong type: {problem}", Remedy.RESCUE)
     except database.UNREADABLE as problem:
         yield _failed(source, problem)
 
@@ -124,8 +126,7 @@ def _integrity(source: Source) -> Iterator[Finding]:
 
 def _schema(source: Source) -> Iterator[Finding]:
     """Compare tables, indexes and triggers with those of the version."""
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    actual = dict(source.connection.execute(query))
+    actual = dict(source.connection.execute(DECLARATIONS))
     expected = expected_schema(space_id for space_id, _ in source.spaces())
     for name, sql in expected.items():
         if actual.get(name) != sql:
@@ -158,15 +159,15 @@ def _items(source: Source) -> Iterator[Finding]:
     found = {modality.value: [0, 0] for modality in Modality}
     cursor = source.connection.execute(f"SELECT {ITEM_COLUMNS}, crc FROM items NOT INDEXED")
     for row in cursor:
+        sums = found.setdefault(row[1], [0, 0])
+        sums[0], sums[1] = sums[0] + 1, sums[1] + row[0]
         try:
-            number, modality, _, _, text, digest, _, _ = checked_item(row[:8], row[8])
+            number, _, _, _, text, digest, _, _ = checked_item(row[:8], row[8])
         except DamagedRowError as problem:
             yield error(str(problem), Remedy.RESCUE)
             continue
         if text is not None and hashlib.sha256(text.encode()).digest() != digest:
             yield error(f"the digest of item {number} is not that of its text", Remedy.RESCUE)
-        sums = found.setdefault(modality, [0, 0])
-        sums[0], sums[1] = sums[0] + 1, sums[1] + number
     for modality, rows, id_sum in source.connection.execute("SELECT * FROM item_tallies"):
         if found.get(modality) != [rows, id_sum]:
             yield error(f"the tally of {modality} items is not their number", Remedy.COUNT)

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Final
 
+DECLARATIONS: Final = (  # sqlite-utils declares its own table, and each version as it likes
+    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '%sqlite_migr%'"
+)
 _SPACE: Final = re.compile(rb"vectors_([0-9]{1,6})_")
 
 
@@ -23,8 +26,7 @@ def expected_schema(spaces: Iterable[int]) -> dict[str, str]:
             for statement in table_statements(space_id):
                 db.execute(statement)
             tally_space(db, space_id)
-        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        return dict(connection.execute(query).fetchall())
+        return dict(connection.execute(DECLARATIONS).fetchall())
 
 
 def mend_schema(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,238 @@
+"""Check and repair as a whole: what is kept, what is set aside, what a kill leaves."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
+from tests.index.test_seals import behind
+
+from mmsearch.errors import LibraryBusyError, UnsoundLibraryError
+from mmsearch.index import database, salvage
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import Batch, Failure, RootKind
+from mmsearch.index.store import IndexStore
+from mmsearch.retrieval.soundness import check, repair
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return where the library is."""
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def catalog(directory: Path) -> Iterator[Catalog]:
+    """Return a catalog open for writing, with a space and root 1 at /photos."""
+    with Catalog.open(directory, write=True) as opened:
+        opened.set_space(SPACE)
+        opened.add_root("/photos", RootKind.FOLDER)
+        yield opened
+
+
+@pytest.fixture
+def library(catalog: Catalog, directory: Path) -> Path:
+    """Return a closed library of six pictures, a sentence and a failure; its model is unknown."""
+    rows = unit_rows(6, 4)
+    catalog.commit(
+        Batch(
+            files=tuple(picture(f"/photos/{n}", row) for n, row in enumerate(rows)),
+            texts=(sentence("a dog", one_hot(1)),),
+            failures=(Failure(b"/photos/bad", "no picture", 1, 2),),
+        )
+    )
+    catalog.commit(Batch(gone=(6,)))
+    with catalog.transaction() as db:
+        db.execute("INSERT INTO forgotten VALUES (CAST('/photos/secret' AS BLOB))")
+    IndexStore(catalog, directory).refresh(SPACE)
+    catalog.close()
+    return directory
+
+
+def errors(directory: Path) -> list[str]:
+    """Return what is wrong, but for the model, which these libraries do not have."""
+    found = [f.what for f in check(directory) if f.is_error]
+    return [what for what in found if not what.startswith("the model")]
+
+
+def test_an_absent_and_a_half_made_library_have_nothing_to_check(tmp_path: Path) -> None:
+    assert list(check(tmp_path / "absent")) == []
+    (tmp_path / database.FILE).touch()
+    assert list(check(tmp_path)) == []
+    assert repair(tmp_path).done == []
+
+
+def test_a_sound_library_is_left_alone(library: Path) -> None:
+    before = {path: path.read_bytes() for path in library.rglob("*") if path.is_file()}
+    assert repair(library).done == []
+    after = {path: path.read_bytes() for path in library.rglob("*") if path.is_file()}
+    assert before.keys() == after.keys()
+    assert not list(library.glob("quarantine"))
+
+
+def test_damaged_rows_are_left_out_and_all_others_kept(library: Path) -> None:
+    behind(
+        library,
+        "UPDATE items SET size = 77 WHERE id = 2",
+        "UPDATE vectors_1_image SET vector = zeroblob(8) WHERE item_id = 3",
+    )
+    damaged = (library / database.FILE).read_bytes()
+    result = repair(library)
+    assert result.lost == {2: "/photos/1"}
+    assert errors(library) == []
+    with Catalog.open(library) as catalog:
+        assert sorted(catalog.items(range(1, 9))) == [1, 3, 4, 5, 7]
+        known = catalog.known_files(1)
+        assert [path for path, file in known.items() if not file.encoded] == [b"/photos/2"]
+        assert [failure.path for failure in catalog.failures()] == [b"/photos/bad"]
+        assert catalog.rows("SELECT path FROM forgotten") == [(b"/photos/secret",)]
+        assert catalog.space() == SPACE
+        assert catalog.roots()[0].path == "/photos"
+    (aside,) = library.glob(f"quarantine/*/{database.FILE}")
+    assert aside.read_bytes() == damaged
+    assert not list(library.glob("repair.tmp"))
+
+
+def test_ids_never_go_back(library: Path) -> None:
+    behind(library, "DELETE FROM items WHERE id = 7", "UPDATE library SET revision = 0")
+    repair(library)
+    with Catalog.open(library, write=True) as catalog:
+        catalog.commit(Batch(files=(picture("/photos/new", one_hot(0)),)))
+        assert catalog.known_files(1)[b"/photos/new"].id == 8
+        assert catalog.revision > 2
+
+
+def test_ids_never_go_back_even_when_the_counter_is_damaged(library: Path) -> None:
+    behind(library, "UPDATE sqlite_sequence SET seq = 2 WHERE name = 'items'")
+    repair(library)
+    with Catalog.open(library, write=True) as catalog:
+        catalog.commit(Batch(files=(picture("/photos/new", one_hot(0)),)))
+        assert catalog.known_files(1)[b"/photos/new"].id > 1_000_000
+
+
+def test_tallies_and_indexes_are_mended_in_place(library: Path) -> None:
+    behind(library, "UPDATE tallies SET rows = 3")
+    result = repair(library)
+    assert result.done[0] == "made tallies, checksums and b-tree indexes anew"
+    assert errors(library) == []
+    assert not list(library.glob("quarantine"))
+
+
+def test_a_damaged_index_file_is_set_aside_and_written_anew(library: Path) -> None:
+    file = min(library.glob("index/*/image/*.faiss"))
+    content = file.read_bytes()[:-1]
+    file.write_bytes(content)
+    repair(library)
+    assert errors(library) == []
+    assert file.with_suffix(".damaged").read_bytes() == content
+
+
+def test_a_catalog_that_is_no_database_leaves_an_empty_library(library: Path) -> None:
+    content = b"not a database, certainly not. " * 2000
+    (library / database.FILE).write_bytes(content)
+    assert errors(library)
+    repair(library)
+    assert errors(library) == []
+    (aside,) = library.glob(f"quarantine/*/{database.FILE}")
+    assert aside.read_bytes() == content
+    with Catalog.open(library) as catalog:
+        assert catalog.counts().items == 0
+
+
+def test_a_header_written_over_loses_nothing(library: Path) -> None:
+    file = library / database.FILE
+    file.write_bytes(b"x" * 100 + file.read_bytes()[100:])
+    repair(library)
+    assert errors(library) == []
+    with Catalog.open(library) as catalog:
+        assert catalog.counts().items == 6
+
+
+def test_a_page_written_over_loses_its_rows_alone(catalog: Catalog, directory: Path) -> None:
+    many = tuple(picture(f"/photos/{n:05d}", one_hot(n)) for n in range(3000))
+    catalog.commit(Batch(files=many))
+    catalog.close()
+    file = directory / database.FILE
+    content = bytearray(file.read_bytes())
+    page = content.index(b"/photos/01500") // database.PAGE_SIZE * database.PAGE_SIZE
+    content[page : page + database.PAGE_SIZE] = bytes(database.PAGE_SIZE)
+    file.write_bytes(content)
+    result = repair(directory)
+    assert errors(directory) == []
+    assert 0 < len(result.lost) < 300
+    with Catalog.open(directory) as opened:
+        assert opened.counts().images == 3000 - len(result.lost)
+
+
+def test_a_newer_and_a_foreign_library_are_refused(library: Path, tmp_path: Path) -> None:
+    behind(library, "INSERT INTO _sqlite_migrations VALUES (3, 'mmsearch', 'more', '2030')",
+           "PRAGMA user_version = 3")  # fmt: skip
+    assert ["newer" in what for what in errors(library)] == [True]
+    with pytest.raises(UnsoundLibraryError, match="newer"):
+        repair(library)
+
+
+def test_a_repair_waits_for_nobody(library: Path) -> None:
+    behind(library, "UPDATE library SET revision = 0")
+    from mmsearch.index.lock import WriterLock
+
+    lock = WriterLock(library)
+    with pytest.raises(LibraryBusyError):
+        repair(library)
+    lock.release()
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(library: Path) -> None:
+    behind(library, "UPDATE library SET revision = 0")
+    before = (library / database.FILE).read_bytes()
+    assert "new catalog" in repair(library, dry_run=True).done[0]
+    assert (library / database.FILE).read_bytes() == before
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+calls = 0
+def audit(event, arguments):
+    global calls
+    if event in {"open", "os.rename", "os.remove", "shutil.copyfile", "os.mkdir"}:
+        if any(str(sys.argv[1]) in str(argument) for argument in arguments):
+            calls += 1
+            if calls == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+from mmsearch.retrieval.soundness import repair
+sys.addaudithook(audit)
+repair(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_repair_killed_anywhere_leaves_the_old_library_or_the_new_one(
+    library: Path, tmp_path: Path
+) -> None:
+    behind(library, "UPDATE items SET size = 77 WHERE id = 2")
+    for call in range(1, 200):
+        copy = tmp_path / f"copy{call}"
+        shutil.copytree(library, copy)
+        done = subprocess.run(
+            [sys.executable, "-c", KILL, str(copy), str(call)],
+            env=os.environ, capture_output=True, check=False,
+        )  # fmt: skip
+        killed = done.returncode == -signal.SIGKILL
+        assert killed or done.returncode == 0, done.stderr
+        if killed:
+            with pytest.raises(UnsoundLibraryError) if errors(copy) else Catalog.open(copy):
+                Catalog.open(copy).items([1, 2])
+            repair(copy)
+        assert errors(copy) == [], call
+        assert not salvage.interrupted(copy)
+        with Catalog.open(copy) as catalog:
+            assert sorted(catalog.items(range(1, 9))) == [1, 3, 4, 5, 7]
+        if not killed:
+            break
+    assert call > 10
