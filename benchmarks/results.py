@@ -47,20 +47,21 @@ def page(found: dict[str, Facts]) -> str:
 
 
 def machines(found: Iterable[Facts]) -> str:
-    """Describe each machine that results come from, once."""
-    lines = []
+    """Describe each machine that results come from once, and how busy it was."""
+    packages: dict[str, set[str]] = {}
+    loads: dict[str, list[float]] = {}
     for machine in (facts["machine"] for facts in found):
-        packages = ", ".join(f"{name} {v}" for name, v in sorted(machine["packages"].items()))
         line = (
             f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gb']:.0f} GB, "
             f"{machine['system']}, Python {machine['python']}"
         )
-        lines.append((line, packages))
-    longest: dict[str, set[str]] = {}
-    for line, packages in lines:
-        longest.setdefault(line, set()).update(packages.split(", "))
-    return "\n".join(
-        f"Machine: {line}; {', '.join(sorted(packages))}." for line, packages in longest.items()
+        versions = (f"{name} {version}" for name, version in machine["packages"].items())
+        packages.setdefault(line, set()).update(versions)
+        loads.setdefault(line, []).append(machine["load"])
+    return "\n\n".join(
+        f"Machine: {line}; {', '.join(sorted(packages[line]))}. Load average when results were "
+        f"kept: {min(loads[line]):.1f} to {max(loads[line]):.1f}."
+        for line in packages
     )
 
 
