@@ -27,12 +27,15 @@ from mmsearch.errors import MMSearchError
 from mmsearch.index import database
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import ExactIndex
+from mmsearch.index.policy import Policy
+from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.library import Library, open_library
 from mmsearch.retrieval.soundness import check, repair
 
 SCRIPT: Final = Path(sys.executable).with_name("mmsearch")
 CONSOLE_SHARE: Final = 0.15  # of the cases go through processes
 QUESTIONS: Final = ("red", "green blue", "blue")
+_INDEXED: Final = Policy(scan_below=0, few=0)
 Answer = list[tuple[int, str, float]]
 State = dict[int, tuple[Any, ...]]
 
@@ -119,14 +122,21 @@ def _flip(rng: random.Random, file: Path) -> str:
 # What a damaged library answers
 
 
-def _ask(library: Library, question: str, target: Modality) -> Answer:
-    hits = library.search(question, k=60, target=target)
+def _ask(library: Library, question: str, target: Modality, *, k: int = 60) -> Answer:
+    hits = library.search(question, k=k, target=target)
     return [(h.item.id, h.item.path or h.item.text or "", round(h.score, 6)) for h in hits]
 
 
 def _answers(library: Path, model: Path | None = None) -> dict[tuple[str, Modality], Answer]:
     with open_library(library, model=model, create=False) as opened:
-        return {(q, m): _ask(opened, q, m) for q in QUESTIONS for m in Modality}
+        answers = {(q, m): _ask(opened, q, m) for q in QUESTIONS for m in Modality}
+        # a library this small is scanned; once more by its index files
+        indexed = Library(
+            opened.catalog, IndexStore(opened.catalog, library, _INDEXED), opened.encoder
+        )
+        for (question, target), answer in answers.items():
+            assert _ask(indexed, question, target, k=10) == answer[:10], "not the catalog's answer"
+        return answers
 
 
 def _compare(template: Template, library: Path) -> None:

@@ -3,8 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,28 +11,11 @@ from mmsearch.index import database
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
 from mmsearch.index.policy import IndexKind
+from mmsearch.index.records import Record, records
 
 INDEXES: Final = "index"
 QUARANTINE: Final = "quarantine"
 _PATH = re.compile(r"index/[0-9a-f]{16}/(image|text)/[0-9]+\.faiss")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the catalog says of an index file; none of it is believed yet."""
-
-    space_id: int
-    modality: str
-    kind: str
-    rows: int
-    file: str
-    sha256: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        return f"the {self.modality} index {self.file}"
 
 
 def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
@@ -50,16 +31,6 @@ def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
         yield from _check_record(directory, record, quick=quick)
     yield from _leftovers(directory, {record.file for record in known})
     yield from _quarantined(directory)
-
-
-def records(directory: Path) -> list[Record]:
-    """Return the newest record of every space and modality."""
-    with closing(database.connect_unverified(directory)) as connection:
-        rows = connection.execute(
-            "SELECT space_id, modality, kind, rows, file, sha256, size FROM generations "
-            "ORDER BY number"
-        ).fetchall()
-    return list({row[:2]: Record(*row) for row in rows}.values())
 
 
 def faults(directory: Path, record: Record) -> list[Finding]:
@@ -87,6 +58,10 @@ def _check_record(directory: Path, record: Record, *, quick: bool) -> Iterator[F
         yield error(f"{record.name} has {size:,} bytes, not {record.size:,}", Remedy.INDEX)
     elif sha256 and sha256 != record.sha256:
         yield error(f"{record.name} does not match its checksum", Remedy.INDEX)
+    elif not quick:
+        from mmsearch.index.checking_contents import check_contents
+
+        yield from check_contents(directory, record)
 
 
 def _sha256(path: Path) -> str:

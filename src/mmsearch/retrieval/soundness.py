@@ -9,9 +9,10 @@ from mmsearch.errors import ConfigError, InputError, MMSearchError, ModelError, 
 from mmsearch.index import database, generation, salvage
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
-from mmsearch.index.checking_files import check_files, faults, is_index_name, records
+from mmsearch.index.checking_files import check_files, faults, is_index_name
 from mmsearch.index.findings import Finding, Remedy, error
 from mmsearch.index.lock import WriterLock
+from mmsearch.index.records import records
 from mmsearch.index.recounting import accept, recount
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.folder import read_model_folder, verify

@@ -53,6 +53,10 @@ class FlatIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    def ids(self) -> Ids:
+        """Return the ids of all rows, as the file orders them."""
+        return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)
+
     def add(self, ids: Ids, vectors: Vectors, /) -> None:
         """Add rows. Raises ConfigError when shapes do not fit, an id is taken, or mapped."""
         if self._mapped:  # FAISS would abort the process
