@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FOLDER ?= demo
+MINUTES ?= 60
 BENCHMARKS ?= train_flickr8k query_cold scale against_ann against_rclip growth
 
 # An interpreter of at least 3.11: PYTHON=/path/to/python chooses another.
@@ -18,7 +19,7 @@ SHORT := awk '/^Collecting/ { print "  " $$2; fflush() } \
 	/^Installing collected/ { print "  unpacking ..."; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs docs-check tests bench clean
+.PHONY: help demo test lint types docs docs-check tests soak bench clean
 
 help:  ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ docs-check: $(VENV)/.installed-all  ## Check that the generated documentation is
 
 tests: $(VENV)/.installed-all  ## Run the tests alone
 	$(BIN)/pytest
+
+soak: $(VENV)/.installed-all  ## Run the fault matrix for MINUTES (60), on from where it stopped
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 bench: $(VENV)/.installed-all  ## Run the benchmarks on small sizes (see docs/performance.md)
 	@for name in $(BENCHMARKS); do \
