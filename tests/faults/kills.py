@@ -26,7 +26,6 @@ from tests.faults.oracle import (
     check_search,
     check_tidy,
     check_vectors,
-    has_command,
     read_state,
 )
 from tests.faults.processes import Ended, ended, failpoint, run, start
@@ -289,7 +288,7 @@ def in_rebuilding(rng: random.Random, folder: Path) -> None:
     while kills < KILLS:
         assert attempt < ATTEMPTS, "every run ended before it was killed"
         _unsettle_indexes(place, rng)
-        command = rng.choice(["index", "repair"]) if has_command("repair") else "index"
+        command = rng.choice(["index", "repair"])
         ending = _cut_short((command, "--library", place.library), rng, attempt)
         assert ending.killed or ending.code == 0, ending
         after = check_sound(place, state, rng, warns=True)

@@ -1,14 +1,12 @@
 """The faults: what is done, how often in every test run, and how often in a soak."""
 
-import importlib.util
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.faults import disk, kills, writers
-from tests.faults.oracle import has_command
+from tests.faults import corruption, disk, kills, writers
 
 Run: TypeAlias = Callable[[random.Random, Path], None]
 
@@ -39,22 +37,10 @@ def generator(name: str, case: int, seed: int = 0) -> random.Random:
     return random.Random(f"{seed}/{name}/{case}")
 
 
-def _kill(name: str, run: Run, ci: int, soak: int, skip: str = "") -> Scenario:
-    return Scenario(name, run, ci, soak, kills.KILLS, skip)
+def _kill(name: str, run: Run, ci: int, soak: int) -> Scenario:
+    return Scenario(name, run, ci, soak, kills.KILLS)
 
 
-def _corruption() -> list[Scenario]:
-    if importlib.util.find_spec("tests.faults.corruption") is None:
-        return []
-    from tests.faults import corruption
-
-    return [
-        Scenario("truncation", corruption.truncation, 25, 500),
-        Scenario("bit flip", corruption.bit_flip, 25, 500),
-    ]
-
-
-_NO_FORGET: Final = "" if has_command("forget") else "this version has no `forget`"
 _NO_SHIM: Final = disk.shim_reason()
 
 SCENARIOS: Final = (
@@ -69,14 +55,15 @@ SCENARIOS: Final = (
     _kill("kill at mid-migration", kills.in_migration, 5, 400),
     Scenario("kill in a large index file", kills.in_large_index, 1, 20),
     _kill("kill while indexing", kills.in_indexing, 10, 500),
-    _kill("kill while forgetting", kills.in_forgetting, 5, 250, _NO_FORGET),
+    _kill("kill while forgetting", kills.in_forgetting, 5, 250),
     _kill("kill while rebuilding", kills.in_rebuilding, 5, 250),
     Scenario("full file system", disk.full_tmpfs, 2, 40, skip=disk.tmpfs_reason()),
     Scenario("file too large", disk.largest_file, 2, 40),
     Scenario("full at the k-th write", disk.full_write, 2, 40, skip=_NO_SHIM),
     Scenario("k-th write fails", disk.failed_write, 2, 40, skip=_NO_SHIM),
     Scenario("k-th sync fails", disk.failed_sync, 2, 40, skip=_NO_SHIM),
-    *_corruption(),
+    Scenario("truncation", corruption.truncation, 25, 500),
+    Scenario("bit flip", corruption.bit_flip, 25, 500),
     *(
         Scenario(f"{count} writers", writers.taking_turns(count), 80, 2000, count * each)
         for count, each in writers.EACH.items()

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from mmsearch.cli import MODULES, app
+from mmsearch.cli import app
 from mmsearch.core import Modality
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
@@ -160,19 +159,11 @@ def brute_force(
     return [(int(ids[n]), float(scores[n])) for n in order]
 
 
-@cache
-def has_command(name: str) -> bool:
-    """Return whether this version has a command."""
-    return name in MODULES
-
-
 def check_command(library: Path, *, warns: bool = False) -> None:
     """Run `mmsearch check` in this process: it must find the library sound.
 
     `warns`: it may find fault with index files, and with nothing else.
     """
-    if not has_command("check"):
-        return
     result = CliRunner().invoke(app, ["check", "--library", str(library)])
     errors = [line for line in result.stdout.splitlines() if line.startswith("error")]
     if warns and result.exit_code == UNSOUND and errors:
