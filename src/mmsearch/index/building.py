@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 QUESTIONS: Final = 256
 """How many questions the parameters of an index are measured with."""
 
-_LISTS_OF_ROOT = 4  # lists for the square root of the rows
-_MOST_LISTS = 8192  # their training takes minutes already
+# Lists, times the square root of the rows. More and shorter lists are scanned in smaller part,
+# while training and adding take time with rows and lists: from `_MANY_LISTS` on, less is better.
+_LISTS_OF_ROOT = 8
+_LATER_LISTS_OF_ROOT = 2
+_MANY_LISTS = 4096
 _ROWS_A_LIST = 32  # in the training sample, at 2 KiB each for 512 dimensions
 _SEED = 0
 
@@ -190,4 +193,6 @@ class Builder:
 
 def lists_for_rows(rows: int) -> int:
     """Return into how many lists so many rows are put."""
-    return max(1, min(round(_LISTS_OF_ROOT * math.sqrt(rows)), rows // _ROWS_A_LIST, _MOST_LISTS))
+    root = math.sqrt(rows)
+    lists = min(_LISTS_OF_ROOT * root, max(_MANY_LISTS, _LATER_LISTS_OF_ROOT * root))
+    return max(1, min(round(lists), rows // _ROWS_A_LIST))

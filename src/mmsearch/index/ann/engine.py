@@ -15,6 +15,7 @@ from mmsearch.errors import UnsoundLibraryError
 faiss: Any = _faiss  # its type stubs lack half of what is used here
 
 _BLOCK = 1 << 20
+_NONE: Ids = np.empty(0, dtype=np.int64)
 _DENSE = 1 << 20  # ids below this always fit a bitmap (128 KiB)
 
 # FAISS spreads queries over threads, never one query's rows, and they are asked one at a time
@@ -74,11 +75,11 @@ class Choice:
         self.among = among
         self.without = without
         self.selector: Any = None
+        left_out = _NONE if without is None else without
         if among is not None:
-            rest = among if without is None else np.setdiff1d(among, without)
-            self.selector = self._subset(rest)
-        elif without is not None and len(without):
-            subset = self._subset(without)
+            self.selector = self._subset(among, left_out)
+        elif len(left_out):
+            subset = self._subset(left_out, _NONE)
             self._kept.append(subset)
             self.selector = faiss.IDSelectorNot(subset)
 
@@ -86,14 +87,14 @@ class Choice:
         """Return whether this was made of these very arrays."""
         return self.among is among and self.without is without
 
-    def _subset(self, ids: Ids) -> Any:
-        """Return a selector of these ids: a bitmap unless they are few and far between."""
-        ids = ids[ids >= 0]
+    def _subset(self, ids: Ids, without: Ids) -> Any:
+        """Return a selector of ids without some: a bitmap unless they are few and far between."""
         top = int(ids.max(initial=0))
         if top >= max(_DENSE, 64 * len(ids)):
-            return faiss.IDSelectorBatch(ids)
+            return faiss.IDSelectorBatch(ids[(ids >= 0) & ~np.isin(ids, without)])
         bits = np.zeros(top + 1, dtype=np.bool_)
-        bits[ids] = True
+        bits[ids[ids >= 0]] = True
+        bits[without[(without >= 0) & (without <= top)]] = False
         return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
 
 
