@@ -179,7 +179,7 @@ def against_ann(found: Sequence[Facts]) -> str:
             if peer["build_seconds"]
         ]
         own = seconds(facts["index_seconds"])
-        parts.append(f"Index built by one thread: mmsearch {own}, {', '.join(built)}.")
+        parts.append(f"Index built: mmsearch {own} on all cores; by one thread {', '.join(built)}.")
     return "\n\n".join(parts)
 
 
