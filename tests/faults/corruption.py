@@ -68,6 +68,9 @@ def _case(rng: random.Random, folder: Path, damage: Callable[[random.Random, Pat
     model = folder / "model"
     shutil.copytree(template.model, model)
     target = _choose(rng, library, model)
+    whole = target.read_bytes()
+    if target.parent == model:
+        _remember(library, model)
     said = f"{target.name}: {damage(rng, target)}"
     console = rng.random() < CONSOLE_SHARE
     try:
@@ -77,7 +80,10 @@ def _case(rng: random.Random, folder: Path, damage: Callable[[random.Random, Pat
             _compare_console(rng, template, library)
         else:
             _compare(template, library)
-        _mend(template, library, target, console=console)
+        if target.parent == model:
+            _mend_model(library, target, whole, console=console)
+        else:
+            _mend(template, library, target, console=console)
     except AssertionError as error:
         raise AssertionError(f"{said}, console {console}: {error}") from error
     except Exception as error:  # a traceback is what must not be
@@ -183,10 +189,6 @@ def _compare_console(rng: random.Random, template: Template, library: Path) -> N
 
 
 def _mend(template: Template, library: Path, target: Path, *, console: bool) -> None:
-    in_model = not target.is_relative_to(library)
-    if in_model:  # the library remembers the template's model, which is whole
-        assert _sound(library, console=console), "a damaged model elsewhere matters"
-        return
     sound = _sound(library, console=console)
     if sound:
         _compare(template, library)
@@ -211,6 +213,27 @@ def _mend(template: Template, library: Path, target: Path, *, console: bool) -> 
         row[:2] for row in template.state.values()
     }, "index did not bring back everything"
     _check_search(library)
+
+
+def _remember(library: Path, model: Path) -> None:
+    """Let the library know its model by another path."""
+    with Catalog.open(library, write=True) as catalog:
+        space = catalog.space()
+        assert space is not None
+        catalog.set_setting(f"model:{space.digest}", str(model))
+
+
+def _mend_model(library: Path, target: Path, whole: bytes, *, console: bool) -> None:
+    """A damaged model is found and cannot be repaired; put back, it is sound."""
+    if _sound(library, console=console):
+        _answers(library)
+        return
+    if console:
+        assert _run("repair", "--library", library).returncode == 3
+    else:
+        assert not repair(library).sound
+    target.write_bytes(whole)
+    assert _sound(library, console=console), "unsound with the whole model"
 
 
 def _same(before: tuple[Any, ...] | None, after: tuple[Any, ...]) -> bool:
@@ -254,9 +277,9 @@ def _state(library: Path) -> State:
             assert space is not None
             ids, rows = catalog.all_vectors(space, modality)
             vectors.update(zip(ids.tolist(), map(np.ndarray.tobytes, rows), strict=True))
-        ids = [row[0] for row in catalog.rows("SELECT id FROM items NOT INDEXED")]
-        items = catalog.items(ids)
-        assert len(items) == len(ids)
+        numbers = [row[0] for row in catalog.rows("SELECT id FROM items NOT INDEXED")]
+        items = catalog.items(numbers)
+        assert len(items) == len(numbers)
         return {n: (i.path, i.text, i.digest, vectors.get(n)) for n, i in items.items()}
 
 

@@ -73,6 +73,10 @@ def _status_lines(found: "Status") -> list[str]:
         lines.append(f"failed    {found.failed:,}: mmsearch failures says which and why")
     if found.offline:
         lines.append(f"offline   {found.offline:,} items whose folder is not there now")
+    if found.set_aside:
+        lines.append(
+            f"aside     {found.set_aside / 1e6:.1f} MB in quarantine, to delete when you like"
+        )
     for root in found.roots:
         path = one_line(root.path)
         lines.append(f"{root.kind.value:<9} {path}{' (offline)' if root.offline else ''}")

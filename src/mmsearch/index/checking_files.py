@@ -8,13 +8,13 @@ from typing import Final
 
 from mmsearch.errors import MMSearchError
 from mmsearch.index import database
+from mmsearch.index.database import QUARANTINE
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
 from mmsearch.index.policy import IndexKind
 from mmsearch.index.records import Record, records
 
 INDEXES: Final = "index"
-QUARANTINE: Final = "quarantine"
 _PATH = re.compile(r"index/[0-9a-f]{16}/(image|text)/[0-9]+\.faiss")
 
 

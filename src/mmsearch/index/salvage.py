@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmsearch.index import database, watermark
-from mmsearch.index.checking_files import QUARANTINE
-from mmsearch.index.database import FILE, SWAP, fsync_directory
+from mmsearch.index.database import FILE, QUARANTINE, SWAP, fsync_directory
 from mmsearch.index.generation import synced_copy
 from mmsearch.index.schema import mend_schema
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmsearch.core import Modality, Space
 from mmsearch.index.catalog import Catalog
+from mmsearch.index.database import QUARANTINE
 from mmsearch.index.rows import Root
 from mmsearch.retrieval.library import remembered_model
 
@@ -15,7 +16,8 @@ class Status:
 
     `offline`: items whose root is not there. `waiting`: items without a vector in the current
     space, because encoding them anew was interrupted. `bytes`: what the files of the library
-    take on the disk. `model`: the spec remembered with the space.
+    take on the disk, `set_aside` those of them that repairs put into quarantine. `model`: the
+    spec remembered with the space.
     """
 
     directory: Path
@@ -27,6 +29,7 @@ class Status:
     waiting: int = 0
     revision: int = 0
     bytes: int = 0
+    set_aside: int = 0
     space: Space | None = None
     model: str | None = None
     roots: tuple[Root, ...] = ()
@@ -55,6 +58,7 @@ class Status:
             },
             "revision": self.revision,
             "bytes": self.bytes,
+            "set_aside": self.set_aside,
             "library": str(self.directory),
             "roots": [
                 {"path": root.path, "kind": root.kind.value, "offline": root.offline}
@@ -83,6 +87,7 @@ def read_status(directory: Path) -> Status:
             waiting=0 if space is None else counts.items - _encoded(catalog, space),
             revision=catalog.revision,
             bytes=_size_on_disk(directory),
+            set_aside=_size_on_disk(directory / QUARANTINE),
             space=space,
             model=None if space is None else remembered_model(catalog),
             roots=tuple(catalog.roots()),
