@@ -28,8 +28,9 @@ filter; recall@10 against brute force over the catalog:"""
 _EXPONENT = """The exponent is that between the smallest and the largest size measured: 0 is
 constant, 1 linear."""
 _ARITHMETIC = """Not measured: bytes and seconds of the library named, times the ratio of the rows.
-The number of inverted lists grows with the rows, and the work of assigning a row to one of them
-with it, so that the last column is a lower bound for indexes that have lists."""
+Bytes follow the rows closely. Seconds of indexing are a rough guess for indexes that have lists:
+their number, and with it the work of a row, grows with the rows, while measuring how many of them
+to probe takes about as long for any number."""
 
 
 def page(found: dict[str, Facts]) -> str:
