@@ -97,7 +97,11 @@ def test_another_programs_database_is_refused(directory: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_with_an_instruction(library: Path) -> None:
-    change(library, "PRAGMA user_version = 99")
+    change(
+        library,
+        "INSERT INTO _sqlite_migrations VALUES (3, 'mmsearch', 'more', '2030')",
+        "PRAGMA user_version = 99",
+    )
     for write in (False, True):
         with pytest.raises(UnsoundLibraryError, match=r"schema 99.*upgrade mmsearch"):
             Catalog.open(library, write=write)
@@ -141,6 +145,20 @@ def test_read_only_media_are_opened_as_unchanging(
         assert names == ["catalog.commits", "catalog.sqlite", "writer.lock"]
     (library / f"{database.FILE}-wal").write_bytes(b"pending")
     assert database.read_mode(library) == "mode=ro"
+
+
+def test_a_killed_writers_log_on_read_only_media_is_advised_about(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (library / f"{database.FILE}-wal").write_bytes(b"pending")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    cannot = sqlite3.OperationalError("unable to open database file")
+    cannot.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    with (
+        pytest.raises(InputError, match="copy the whole folder to where it can"),
+        database.explained(library),
+    ):
+        raise cannot
 
 
 def test_a_reader_without_the_right_to_write_follows_a_writer(

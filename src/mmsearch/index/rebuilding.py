@@ -213,16 +213,15 @@ class _Rebuild:
 
     def _name_lost(self) -> None:
         """Find the paths of lost items in the index of paths, which has them once more."""
-        try:
-            rows = self._source.execute(
-                "SELECT id, path FROM items INDEXED BY items_path WHERE path IS NOT NULL"
-            ).fetchall()
-        except database.UNREADABLE:
-            rows = []
         kept = "SELECT 1 FROM items WHERE id = ?"
-        for number, path in rows:
-            if isinstance(path, bytes) and not self._target.execute(kept, (number,)).fetchone():
-                self.done.lost[number] = path.decode("utf-8", "surrogateescape")
+        query = "SELECT id, path FROM items INDEXED BY items_path WHERE path IS NOT NULL"
+        try:
+            for number, path in self._source.execute(query):
+                known = self._target.execute(kept, (number,)).fetchone()
+                if known is None and isinstance(path, bytes):
+                    self.done.lost[number] = path.decode("utf-8", "surrogateescape")
+        except database.UNREADABLE:  # then they stay without a name
+            return
 
     # Counters
 

@@ -94,7 +94,8 @@ def repair(directory: Path, *, dry_run: bool = False) -> Repaired:
         return result
     lock = WriterLock(directory)
     try:
-        _mend_catalog(directory, result)
+        with database.explained(directory):
+            _mend_catalog(directory, result)
     except OSError as problem:
         raise InputError(
             f"cannot repair the library {directory}: {problem.strerror}; what is there stands"
@@ -183,8 +184,10 @@ def _mend_indexes(directory: Path, result: Repaired) -> None:
         space = catalog.space()
         if space is not None:
             indexes = IndexStore(catalog, directory)
+            before = {record.file for record in records(directory)}
             indexes.refresh(space)
-            result.done += indexes.warnings
+            written = {record.file for record in records(directory)} - before
+            result.done += [f"wrote {file}" for file in sorted(written)] + indexes.warnings
 
 
 def _plan(findings: list[Finding]) -> list[str]:
