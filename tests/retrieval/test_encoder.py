@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 
 from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import ConfigError, ModelError
-from mmsearch.retrieval.encoder import OnnxEncoder, clean_text, normalise, unit_rows
+from mmsearch.retrieval.encoder import OnnxEncoder, Use, clean_text, normalise, unit_rows
 from mmsearch.retrieval.folder import read_model_folder, write_model_folder
 
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoder(folder: Path) -> OnnxEncoder:
-    return OnnxEncoder(read_model_folder(folder), threads=1, batch_size=2)
+    return OnnxEncoder(read_model_folder(folder), Use(threads=1, batch_size=2))
 
 
 def _plain(red: int, green: int, blue: int, size: tuple[int, int] = (6, 4)) -> Pixels:
@@ -159,9 +159,19 @@ def test_a_model_of_precomputed_features_cannot_encode_pictures(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("settings", [{"threads": 0}, {"batch_size": 0}])
-def test_settings_out_of_range_are_refused(folder: Path, settings: dict[str, int]) -> None:
+def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        OnnxEncoder(read_model_folder(folder), **settings)
+        Use(**settings)
+
+
+def test_an_encoder_for_one_question_answers_like_any_other(folder: Path) -> None:
+    brief, patient = (
+        OnnxEncoder(read_model_folder(folder), Use(once=once)) for once in (True, False)
+    )
+    for _ in range(2):  # the second time, what was let go of is loaded again
+        assert np.array_equal(brief.encode_texts(["red"]), patient.encode_texts(["red"]))
+        pixels = [_plain(200, 30, 40)]
+        assert np.array_equal(brief.encode_images(pixels), patient.encode_images(pixels))
 
 
 def test_normalising_is_x_over_255_minus_mean_over_std() -> None:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.retrieval.onnx_models import make_model
 
 from mmsearch.errors import ModelError
 from mmsearch.retrieval import encoder, models
+from mmsearch.retrieval.encoder import Use
 from mmsearch.retrieval.models import (
     canonical_spec,
     installed_models,
@@ -117,6 +119,8 @@ def test_a_large_file_is_compared_with_its_checksum_when_asked_for(
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    load_encoder("mini")
+    pixels = [np.zeros((4, 4, 3), dtype=np.uint8)]
+    checking = load_encoder("mini", Use(verified=True))
     with pytest.raises(ModelError, match=r"image\.onnx differs"):
-        load_encoder("mini", verified=True)
+        checking.encode_images(pixels)
+    assert checking.encode_texts(["red"]).tolist() == [[1, 0, 0, 0]]  # that tower is sound

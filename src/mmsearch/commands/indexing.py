@@ -103,6 +103,7 @@ def index(
     .mmsearchignore names, with the rules of .gitignore, is left out.
     """
     from mmsearch.commands.indexing_view import progress, summary
+    from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.library import open_library
     from mmsearch.retrieval.report import IngestOptions
 
@@ -122,7 +123,8 @@ def index(
         check_installed()
     directory = library_directory(library)
     _check_given(directory, paths or [], texts or [])
-    with open_library(directory, model=model, batch_size=batch_size, verified=True) as opened:
+    use = Use(batch_size=batch_size, verified=True)
+    with open_library(directory, model=model, use=use) as opened:
         if not (paths or texts or opened.catalog.roots()):
             raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
         with progress(sys.stderr, quiet=quiet or as_json) as on_progress:

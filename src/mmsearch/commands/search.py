@@ -97,6 +97,7 @@ def query(
     is 1 when nothing was found.
     """
     request = _Request(k, target, _form(as_json, as_csv, paths, null), html, online)
+    from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.library import open_library
     from mmsearch.retrieval.query import text_of_query
 
@@ -106,7 +107,8 @@ def query(
         raise InputError(f"--top must be at least 1, not {k}")
     if text is not None and text != _STDIN:
         text = text_of_query(text)
-    with open_library(library_directory(library), model=model, create=False) as opened:
+    directory, use = library_directory(library), Use(once=text != _STDIN)
+    with open_library(directory, model=model, create=False, use=use) as opened:
         found = _Answers(opened, request, image or [])
         count = found.each_line() if text == _STDIN else found.one(text)
         for warning in [*opened.warnings, *_waiting(opened)]:

@@ -6,6 +6,7 @@ Each tower loads when it is first asked for, so that a text query pays for one o
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,12 @@ from numpy.typing import NDArray
 
 from mmsearch.core import Pixels, Preprocessing, Space, Vectors
 from mmsearch.errors import ConfigError, ModelError
-from mmsearch.retrieval.folder import SMALL_FILE_BYTES, ModelFolder, verify_file
+from mmsearch.retrieval.folder import (
+    SMALL_FILE_BYTES,
+    WEIGHTS_SUFFIX,
+    ModelFolder,
+    verify_file,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -23,23 +29,38 @@ PAD_TOKEN: Final = "<pad>"
 _EPSILON: Final = 1e-12
 
 
-class OnnxEncoder:
-    """An encoder made of a model folder's ONNX towers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How an encoder is going to be used.
 
     `threads` None uses every processor that this process may run on; `batch_size` bounds how
-    many pictures or sentences go through a network at once.
+    many pictures or sentences go through a network at once. `verified` compares the checksums
+    of large files, too, when a network is loaded, which takes a moment: worth it before much is
+    encoded. `once`: for a single question, the quickest load and the least memory; a tower is
+    let go of when it has answered.
     """
 
-    def __init__(
-        self, folder: ModelFolder, *, threads: int | None = None, batch_size: int = 32
-    ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch size must be at least 1, not {batch_size}")
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads}")
+    threads: int | None = None
+    batch_size: int = 32
+    verified: bool = False
+    once: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {self.threads}")
+
+
+DEFAULT_USE: Final = Use()
+
+
+class OnnxEncoder:
+    """An encoder made of a model folder's ONNX towers."""
+
+    def __init__(self, folder: ModelFolder, use: Use = DEFAULT_USE) -> None:
         self.folder = folder
-        self._threads = threads or available_processors()
-        self._batch_size = batch_size
+        self._use = use
         self._image: _Tower | None = None
         self._text: _Tower | None = None
         self._tokens: _Tokens | None = None
@@ -71,9 +92,11 @@ class OnnxEncoder:
         if self._image is None:
             self._image = self._load_tower(self.folder.path / "image.onnx")
         rows = np.empty((len(images), self.space.dim), dtype=np.float32)
-        for part in _batches(len(images), self._batch_size):
+        for part in _batches(len(images), self._use.batch_size):
             pixels = _network_input(images[part], preprocessing)
             rows[part] = self._image.run({self._image.inputs[0]: pixels})
+        if self._use.once:
+            self._image = None
         return rows
 
     def encode_texts(self, texts: Sequence[str], /) -> Vectors:
@@ -88,15 +111,20 @@ class OnnxEncoder:
         sentences = self._tokens.encode(texts)
         order = sorted(range(len(texts)), key=lambda n: len(sentences[n]))
         rows = np.empty((len(texts), self.space.dim), dtype=np.float32)
-        for part in _batches(len(texts), self._batch_size):
+        for part in _batches(len(texts), self._use.batch_size):
             chosen = order[part]
             tokens, lengths = self._tokens.pad([sentences[n] for n in chosen])
             rows[chosen] = self._text.run(_text_feed(self._text, tokens, lengths))
+        if self._use.once:
+            self._text = self._tokens = None
         return rows
 
     def _load_tower(self, file: Path) -> "_Tower":
-        verify_file(self.folder, file.name, below=SMALL_FILE_BYTES)
-        return _Tower(file, self.space.dim, self._threads)
+        for name in (file.name, f"{file.name}{WEIGHTS_SUFFIX}"):
+            if name in self.folder.files:
+                below = None if self._use.verified else SMALL_FILE_BYTES
+                verify_file(self.folder, name, below=below)
+        return _Tower(file, self.space.dim, self._use)
 
 
 def available_processors() -> int:
@@ -134,15 +162,17 @@ def clean_text(text: str, *, lowercase: bool) -> str:
 class _Tower:
     """One ONNX network whose first output is `(n, dim)`."""
 
-    def __init__(self, file: Path, dim: int, threads: int) -> None:
+    def __init__(self, file: Path, dim: int, use: Use) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = use.threads or available_processors()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # A waiting thread that spins takes the processor from the threads that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if use.once:  # packing weights for fast products costs more than one question gains
+            options.add_session_config_entry("session.disable_prepacking", "1")
         self._file = file
         self._dim = dim
         self._failures = _runtime_errors()

@@ -19,6 +19,8 @@ FORMAT_VERSION: Final = 1
 MODEL_FILE: Final = "model.json"
 IMAGE_FILE: Final = "image.onnx"
 TEXT_FILE: Final = "text.onnx"
+WEIGHTS_SUFFIX: Final = ".data"
+"""Added to a tower's name: the file of weights that lie beside its graph."""
 TOKENIZER_FILE: Final = "tokenizer.json"
 _SEAL: Final = "seal"
 SMALL_FILE_BYTES: Final = 16 << 20
@@ -105,7 +107,7 @@ def write_model_folder(path: Path, description: ModelDescription) -> ModelFolder
     Raises ModelError when one is missing.
     """
     names = _required_files(description.preprocessing is not None)
-    names += sorted(file.name for file in path.glob("*.onnx.data"))
+    names += sorted(file.name for file in path.glob(f"*.onnx{WEIGHTS_SUFFIX}"))
     folder = ModelFolder(
         path=path,
         files={name: _stamp(path / name) for name in names},

@@ -37,6 +37,7 @@ from mmsearch.retrieval.models import canonical_spec, load_encoder
 from mmsearch.retrieval.query import choose_target, combine, text_of_query
 
 if TYPE_CHECKING:
+    from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 
 LIBRARY_VARIABLE: Final = "MMSEARCH_LIBRARY"
@@ -278,14 +279,13 @@ def open_library(
     *,
     model: str | Path | None = None,
     create: bool = True,
-    batch_size: int = 32,
-    verified: bool = False,
+    use: "Use | None" = None,
 ) -> Library:
     """Open the library in a directory; an absent one is made, unless `create` is False.
 
     With `create`, one of an older version is brought up to date, too. `model` is a model spec:
     a name, a model folder or a training run. None is the model that the library was indexed
-    with; for a new one $MMSEARCH_MODEL, else `mini`. `batch_size` and `verified` are those of
+    with; for a new one $MMSEARCH_MODEL, else `mini`. `use` is that of
     `load_encoder`. Raises InputError when there is no library, ModelError when the model cannot
     be used, UnsoundLibraryError when the library is damaged.
     """
@@ -298,7 +298,7 @@ def open_library(
     catalog = Catalog.open(directory)
     try:
         spec = canonical_spec(model) if model is not None else remembered_model(catalog)
-        encoder = load_encoder(spec, batch_size=batch_size, verified=verified)
+        encoder = load_encoder(spec, use)
     except ModelError as error:
         catalog.close()
         raise _with_hint(error, given=model is not None) from error

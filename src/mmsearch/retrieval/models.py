@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmsearch.core import Encoder
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder, verify
+from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder
+
+if TYPE_CHECKING:
+    from mmsearch.retrieval.encoder import Use
 
 DEFAULT_MODEL: Final = "mini"
 MODEL_VARIABLE: Final = "MMSEARCH_MODEL"
@@ -64,23 +67,15 @@ def canonical_spec(spec: str | Path | None = None) -> str:
 
 def load_encoder(
     spec: str | Path | None = None,
-    *,
-    threads: int | None = None,
-    batch_size: int = 32,
-    verified: bool = False,
+    use: "Use | None" = None,
 ) -> Encoder:
     """Return the encoder of a model spec; its networks load when they are first used.
 
-    `threads` None uses every processor that this process may run on. `verified` compares the
-    checksums of large files, too, which takes a moment: worth it before much is encoded.
     Raises ModelError when the spec names no model or its folder is damaged.
     """
-    from mmsearch.retrieval.encoder import OnnxEncoder
+    from mmsearch.retrieval.encoder import DEFAULT_USE, OnnxEncoder
 
-    folder = read_model_folder(resolve_model(spec))
-    if verified:
-        verify(folder)
-    return OnnxEncoder(folder, threads=threads, batch_size=batch_size)
+    return OnnxEncoder(read_model_folder(resolve_model(spec)), use or DEFAULT_USE)
 
 
 def installed_models() -> list[InstalledModel]:

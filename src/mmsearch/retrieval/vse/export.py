@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmsearch.core import Pixels, Preprocessing, Space, Vectors
 from mmsearch.errors import InputError, ModelError
 from mmsearch.retrieval.decode import resize
-from mmsearch.retrieval.encoder import OnnxEncoder, normalise
+from mmsearch.retrieval.encoder import OnnxEncoder, Use, normalise
 from mmsearch.retrieval.folder import (
     IMAGE_FILE,
     TEXT_FILE,
@@ -128,7 +128,7 @@ def space_digest(towers: Towers, length: int) -> str:
 
 def compare(towers: Towers, folder: ModelFolder, samples: Samples) -> Agreement:
     """Encode the samples with torch and with ONNX Runtime, one by one and in batches."""
-    one, many = (OnnxEncoder(folder, batch_size=size) for size in (1, CHECK_BATCH))
+    one, many = (OnnxEncoder(folder, Use(batch_size=size)) for size in (1, CHECK_BATCH))
     texts = _embed_texts(towers, samples.sentences)
     found_texts = many.encode_texts(samples.sentences)
     text = tower_agreement(texts, found_texts, one.encode_texts(samples.sentences))
