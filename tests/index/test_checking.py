@@ -1,13 +1,16 @@
 """What `check` says of every kind of damage in the catalog and beside it."""
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
 from tests.index.test_seals import behind
 
 from mmsearch.index import database, watermark
+from mmsearch.index.ann import FlatIndex
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
 from mmsearch.index.checking_files import check_files
@@ -132,6 +135,29 @@ def test_damaged_index_files_and_leftovers_are_found(library: Path) -> None:
     assert any("does not match its checksum" in f.what for f in found)
     assert any("No such file" in f.what for f in found)
     assert len([f for f in found if f.level is Level.NOTICE]) == 4
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"), [((1, 2, 3, 4, 5), "vectors"), ((1, 2, 3, 4, 6), "items")]
+)
+def test_an_index_file_of_other_rows_is_found_though_its_checksum_is_right(
+    library: Path, ids: tuple[int, ...], what: str
+) -> None:
+    index = FlatIndex(4)
+    index.add(np.array(ids), unit_rows(5, 4, seed=3))
+    blocks: list[bytes] = []
+    index.write(blocks.append)
+    content = b"".join(blocks)
+    file = min(library.glob("index/*/image/*.faiss"))
+    file.write_bytes(content)
+    with Catalog.open(library, write=True) as catalog, catalog.transaction() as db:
+        db.execute(
+            "UPDATE generations SET sha256 = ?, size = ? WHERE modality = 'image'",
+            (hashlib.sha256(content).hexdigest(), len(content)),
+        )
+    (finding,) = check_files(library)
+    assert finding.is_error
+    assert finding.what.endswith(f"holds other {what} than the catalog")
 
 
 def test_checking_does_not_stop_a_writer(library: Path) -> None:
