@@ -5,6 +5,7 @@ what the undamaged library did: the same answer or a clear error, never another 
 finds what is not harmless; `repair` and `index` make it sound again, deleting nothing.
 """
 
+import atexit
 import json
 import os
 import random
@@ -304,6 +305,7 @@ def _check_search(library: Path) -> None:
 def _template(*, pending: bool) -> Template:
     """Return the library that cases copy; `pending`: with a write-ahead log of a killed writer."""
     folder = Path(tempfile.mkdtemp(prefix="mmsearch-corruption-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     photos, texts = folder / "photos", folder / "texts.txt"
     rng = random.Random(7)
     for n in range(40):
