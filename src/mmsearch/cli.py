@@ -31,6 +31,7 @@ MODULES: Final = {
     "prune": "removal",
     "check": "soundness",
     "repair": "soundness",
+    "tune": "tuning",
     "train": "train",
     "evaluate": "evaluate",
     "models": "models",

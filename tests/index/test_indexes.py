@@ -300,7 +300,7 @@ def test_a_full_disk_is_an_os_error_while_writing(kind: IndexKind) -> None:
 @each_kind
 def test_an_opened_file_is_mapped_and_not_copied(tmp_path: Path, kind: IndexKind) -> None:
     rows = unit_rows(20_000, 256)
-    index = FlatIndex(256)
+    index: FlatIndex | IvfIndex = FlatIndex(256)
     if kind is not IndexKind.FLAT:
         index = IvfIndex.trained(kind, rows[:2000], nlist=16)
     index.add(np.arange(len(rows), dtype=np.int64), rows)

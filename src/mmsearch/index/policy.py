@@ -10,6 +10,8 @@ from mmsearch.errors import ConfigError
 
 SETTING_KIND: Final = "index:kind"
 SETTING_RECALL: Final = "index:recall"
+AUTOMATIC: Final = "auto"
+"""The kind's setting when the number of rows decides."""
 
 _DEFAULT_RECALL = 0.99
 _HYSTERESIS = 0.8  # a kind is kept until the rows fall this far below where it began
@@ -56,11 +58,20 @@ class Policy:
 
     @classmethod
     def of_settings(cls, kind: str | None, recall: str | None) -> Self:
-        """Return the policy that a library's settings ask for; what is not set is automatic."""
-        return cls(
-            kind=None if kind is None else IndexKind(kind),
-            recall=_DEFAULT_RECALL if recall is None else float(recall),
-        )
+        """Return the policy that a library's settings ask for; what is not set is automatic.
+
+        Raises ConfigError when they are not what `mmsearch tune` sets.
+        """
+        try:
+            return cls(
+                kind=None if kind in {None, AUTOMATIC} else IndexKind(kind or ""),
+                recall=_DEFAULT_RECALL if recall is None else float(recall),
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"the library's index settings are unknown here ({error}); set them again: "
+                "mmsearch tune --kind auto --recall 0.99"
+            ) from error
 
     def choose(self, rows: int, current: IndexKind | None = None) -> IndexKind:
         """Return the kind for this many rows, in favour of the current one near a threshold."""
