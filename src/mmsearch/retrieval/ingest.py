@@ -41,12 +41,9 @@ from mmsearch.retrieval.plan import (
 from mmsearch.retrieval.reading import cores, digest_file, in_order, read_task
 from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 from mmsearch.retrieval.roots import (
-    Certainty,
     Places,
-    Presence,
     is_there,
-    picture_roots,
-    presence,
+    lost_items,
     remembered_roots,
     settle,
     welcome,
@@ -205,25 +202,9 @@ class _Run:
         elsewhere = [
             item for items in holders.values() for item in items if not self._scope.holds(item.path)
         ]
-        return Contents(digests, holders, self._lost(elsewhere, digests))
-
-    def _lost(self, items: Sequence[KnownFile], digests: dict[bytes, str]) -> set[int]:
-        """Return those of the items, none of them scanned, that stand elsewhere now.
-
-        Their file is gone from a root that is there; or the whole root is gone, and everything
-        in it stands, under the same names, in a scanned folder: then the root was renamed.
-        """
-        roots = picture_roots(self.catalog)
-        certainty = Certainty(roots)
-        lost = {item.id for item in items if certainty.is_lost(item.path)}
-        for path, root in roots.items():
-            if self._scope.holds(path) or presence(path) is not Presence.MISSING:
-                continue
-            known = self.catalog.known_files(root.id)
-            for scanned in self._places.online if known else ():
-                if all(digests.get(scanned + p[len(path) :]) == k.digest for p, k in known.items()):
-                    lost.update(item.id for item in known.values())
-        return lost
+        return Contents(
+            digests, holders, lost_items(self.catalog, elsewhere, self._places, digests)
+        )
 
     def _record(self, plan: Plan, failures: dict[bytes, Failure]) -> None:
         """Commit what needs neither reading nor encoding."""

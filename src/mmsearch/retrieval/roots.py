@@ -5,14 +5,14 @@ A known root that is missing or empty is taken for an unmounted drive: its items
 
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mmsearch.errors import InputError
 from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import Root, RootKind
+from mmsearch.index.rows import KnownFile, Root, RootKind
 from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.paths import Scope, outermost, upwards
 
@@ -184,3 +184,25 @@ class Certainty:
         if path not in self._there:
             self._there[path] = presence(path) is Presence.FOLDER
         return self._there[path]
+
+
+def lost_items(
+    catalog: Catalog, items: Sequence[KnownFile], places: Places, digests: Mapping[bytes, str]
+) -> set[int]:
+    """Return those of the items, none of them scanned, whose file is no more where it was.
+
+    It is gone from a root that is there; or the whole root is gone, and everything in it stands,
+    under the same names, in a scanned folder: then the root was renamed. `digests`: hex SHA-256
+    of scanned files by path.
+    """
+    roots, scope = picture_roots(catalog), Scope(places.scope())
+    certainty = Certainty(roots)
+    lost = {item.id for item in items if certainty.is_lost(item.path)}
+    for path in roots:
+        if scope.holds(path) or presence(path) is not Presence.MISSING:
+            continue
+        known = catalog.known_under(path)
+        for scanned in places.online if known else ():
+            if all(digests.get(scanned + p[len(path) :]) == k.digest for p, k in known.items()):
+                lost.update(item.id for item in known.values())
+    return lost
