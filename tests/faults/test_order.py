@@ -78,6 +78,14 @@ def test_the_kernel_sees_that_order_and_a_synced_log_before_the_old_file_goes(
         assert durable < old[0]
 
 
+def test_a_new_library_is_synced_with_the_folder_it_is_in(tmp_path: Path) -> None:
+    place = place_in(tmp_path)
+    calls = reported(place, tmp_path)
+    first = min(n for n, call in enumerate(calls) if call.name == "commit")
+    assert min(order_of(calls, "sync", str(place.folder))) < first
+    assert order_of(calls, "sync", str(place.library))
+
+
 def test_every_commit_syncs_the_log_before_it_returns(tmp_path: Path) -> None:
     if reason := strace_reason():
         pytest.skip(reason)

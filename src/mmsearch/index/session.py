@@ -6,7 +6,7 @@ A session belongs to the thread that opened it.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -173,7 +173,11 @@ def _migrate(db: "Database") -> None:
 
 
 def _make_directory(directory: Path) -> None:
+    """Make the library's folder, so that a power cut does not take it away again."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # a folder may be written to and not read
+                database.fsync_directory(directory.parent)
     except OSError as error:
         raise InputError(f"cannot make the library {directory}: {error.strerror}") from error
