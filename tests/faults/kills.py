@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.faults.libraries import (
     BATCH,
+    COUNT,
     Place,
     add_many,
     check_completed,
@@ -36,6 +37,7 @@ from mmsearch.index.database import APPLICATION_ID
 from mmsearch.index.migrations import TABLES
 
 KILLS: Final = 5  # of a case, each on the library that the one before has left
+_GROWTH: Final = 70  # sentences: more changes than an index file is left alone with
 _FOLDERS: Final = 4 * KILLS
 ATTEMPTS: Final = 12  # to kill a process before it has ended
 _TRANSACTIONS: Final = {"after-vectors": 6, "mid-transaction": 6, "before-commit": 10}
@@ -147,13 +149,16 @@ def in_large_index(rng: random.Random, folder: Path) -> None:
 def _unsettle_indexes(place: Place, rng: random.Random) -> None:
     """Give the next writer a reason to write an index file."""
     files = sorted(place.library.glob("index/*/*/*.faiss"))
-    match rng.randrange(3) if files else 0:
-        case 0:
-            place.write_texts(70)
-        case 1:
+    ways = ["remove", "flip"] if files else []
+    if place.texts[-1] + _GROWTH < COUNT:
+        ways.append("grow")
+    match rng.choice(ways) if ways else "":
+        case "grow":
+            place.write_texts(_GROWTH)
+        case "remove":
             for file in files:
                 file.unlink()
-        case _:
+        case "flip":
             for file in files:
                 content = bytearray(file.read_bytes())
                 content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
