@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.faults import corruption, disk, kills, writers
+from tests.faults import corruption, disk, kills, migration, writers
 
 Run: TypeAlias = Callable[[random.Random, Path], None]
 
@@ -52,7 +52,7 @@ SCENARIOS: Final = (
         _kill(f"kill at {name}", kills.in_index_write(name), 5, 400)
         for name in ("mid-index-write", "before-rename", "after-rename")
     ),
-    _kill("kill at mid-migration", kills.in_migration, 5, 400),
+    _kill("kill at mid-migration", migration.in_migration, 5, 400),
     Scenario("kill in a large index file", kills.in_large_index, 1, 20),
     _kill("kill while indexing", kills.in_indexing, 10, 500),
     _kill("kill while forgetting", kills.in_forgetting, 5, 250),
