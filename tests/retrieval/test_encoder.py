@@ -1,5 +1,6 @@
 """The ONNX encoder, on networks whose answers are known."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -203,3 +204,23 @@ assert encoder._image is None
 assert "PIL" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_the_runtime_leaves_no_telemetry_behind(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    spared = ("TELEMETRY", "CI", "XDG_", "PYTEST")
+    environment = {k: v for k, v in os.environ.items() if not any(s in k for s in spared)}
+    program = f"""
+from mmsearch import load_encoder
+print(load_encoder({str(folder)!r}).encode_texts(["red"]).tolist())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        timeout=120,
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+    )
+    assert run.stdout == b"[[1.0, 0.0, 0.0, 0.0]]\n"
+    assert list(home.rglob("*")) == []

@@ -21,6 +21,7 @@ from mmsearch.retrieval.folder import (
     ModelFolder,
     verify_file,
 )
+from mmsearch.retrieval.runtime import load_runtime
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -163,8 +164,7 @@ class _Tower:
     """One ONNX network whose first output is `(n, dim)`."""
 
     def __init__(self, file: Path, dim: int, use: Use) -> None:
-        import onnxruntime as ort
-
+        ort = load_runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = use.threads or available_processors()
         options.inter_op_num_threads = 1
@@ -279,6 +279,7 @@ def _batches(count: int, size: int) -> Iterator[slice]:
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
+    load_runtime()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmsearch.retrieval.runtime import load_runtime
+
 OPSET: Final = 17
 
 
@@ -68,8 +70,7 @@ def run_graph(path: Path, *, threads: int) -> Callable[..., NDArray[np.float32]]
     It may be called from several threads at once. Idle threads sleep instead of spinning, which
     costs nothing alone and much beside other work.
     """
-    import onnxruntime
-
+    onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
