@@ -12,8 +12,8 @@ import pytest
 from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
 from tests.index.test_seals import behind
 
-from mmsearch.errors import LibraryBusyError, UnsoundLibraryError
-from mmsearch.index import database, salvage
+from mmsearch.errors import InputError, LibraryBusyError, UnsoundLibraryError
+from mmsearch.index import database, salvage, watermark
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, RootKind
 from mmsearch.index.store import IndexStore
@@ -236,3 +236,37 @@ def test_a_repair_killed_anywhere_leaves_the_old_library_or_the_new_one(
         if not killed:
             break
     assert call > 10
+
+
+def test_a_catalog_that_was_deleted_is_a_finding(library: Path) -> None:
+    (library / database.FILE).unlink()
+    assert len(errors(library)) == 1
+    assert "empty or gone" in errors(library)[0]
+
+
+def test_a_damaged_vector_is_not_called_the_models_doing(library: Path) -> None:
+    behind(library, "UPDATE vectors_1_text SET vector = zeroblob(8)")
+    assert not [f.what for f in check(library) if "not of length one" in f.what]
+    assert "vector of item" in errors(library)[0]
+
+
+def test_a_note_of_commits_that_is_gone_is_mentioned_and_written_by_the_next_change(
+    library: Path,
+) -> None:
+    note = library / watermark.NAME
+    note.unlink()
+    assert errors(library) == []
+    assert [f.what for f in check(library) if watermark.NAME in f.what]
+    with Catalog.open(library, write=True) as catalog:
+        catalog.set_setting("a", "b")
+    assert not [f.what for f in check(library) if watermark.NAME in f.what]
+
+
+def test_a_repair_that_fails_leaves_nothing_that_fills_the_disk(library: Path) -> None:
+    behind(library, "UPDATE vectors_1_text SET vector = zeroblob(8)")
+    (library / database.QUARANTINE).write_bytes(b"")
+    before = sorted(path.name for path in library.iterdir())
+    with pytest.raises(InputError, match="what is there stands"):
+        repair(library)
+    assert sorted(path.name for path in library.iterdir()) == before
+    assert errors(library)

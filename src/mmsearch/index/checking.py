@@ -146,6 +146,11 @@ def _compare(source: Source, noted: int | None) -> Iterator[Finding]:
     try:
         ((commits,),) = source.connection.execute("SELECT commits FROM library").fetchall()
         watermark.compare(noted, commits)
+        if noted is None and commits:
+            yield notice(
+                f"{watermark.NAME} is missing or damaged: lost commits would not be noticed",
+                "the next change of the library writes it",
+            )
     except DamagedRowError as problem:
         yield error(f"the catalog lost commits: {problem}", Remedy.ACCEPT)
     except (*database.UNREADABLE, ValueError, TypeError):
@@ -194,8 +199,9 @@ def _rows(table: VectorTable) -> Iterator[Finding]:
         yield from (error(problem, Remedy.RESCUE) for problem in problems)
         count, id_sum = count + len(ids), id_sum + int(ids.sum())
         newer += int((revisions > tally.since).sum())
-        lengths = np.linalg.norm(vectors, axis=1)
-        short += int((np.abs(lengths - 1) > _LENGTH).sum())
+        if not problems:  # a damaged row counts as zeros
+            lengths = np.linalg.norm(vectors, axis=1)
+            short += int((np.abs(lengths - 1) > _LENGTH).sum())
     if (count, id_sum, newer) != (tally.rows, tally.id_sum, tally.newer):
         yield error(f"the tally of {table.name} is not its number of rows", Remedy.COUNT)
     if short:

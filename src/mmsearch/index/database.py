@@ -243,6 +243,8 @@ def _translate(error: sqlite3.DatabaseError, directory: Path) -> MMSearchError |
 def _out_of_reach(directory: Path, error: sqlite3.DatabaseError) -> str:
     said = f"cannot read or write the library {directory}: {error}"
     log = directory / f"{FILE}-wal"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return f"{said}; no space is left on its disk, where reading needs 32 KiB: free some"
     if not os.access(directory, os.W_OK) and log.exists():
         return (
             f"{said}; it cannot be written to, and its last writer was killed: open it once where "

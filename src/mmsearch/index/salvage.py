@@ -51,12 +51,23 @@ def interrupted(directory: Path) -> bool:
 def salvage(directory: Path) -> Salvaged:
     """Replace the catalog by one of its sound rows. The caller holds the writer lock.
 
-    Raises OSError when the disk is full or fails; then the old catalog stands.
+    Raises OSError when the disk is full or fails; then the old catalog stands, and nothing
+    that was written stays to keep the disk full.
     """
-    from mmsearch.index.rebuilding import rebuild
-
     work = directory / _WORK
     shutil.rmtree(work, ignore_errors=True)
+    try:
+        done = _prepared(directory, work)
+        finish(directory)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return done
+
+
+def _prepared(directory: Path, work: Path) -> Salvaged:
+    """Make the new catalog in a folder for the work, set the old one aside, name the swap."""
+    from mmsearch.index.rebuilding import rebuild
+
     old, new = work / "old", work / "new"
     old.mkdir(parents=True)
     for name in (FILE, _LOG):
@@ -68,8 +79,6 @@ def salvage(directory: Path) -> Salvaged:
     done.quarantine = _set_aside(directory)
     (new / FILE).replace(directory / SWAP)
     fsync_directory(directory)
-    finish(directory)
-    shutil.rmtree(work, ignore_errors=True)
     return done
 
 
@@ -90,9 +99,13 @@ def _set_aside(directory: Path) -> str:
     name = f"{QUARANTINE}/{datetime.now(UTC).strftime(_STAMP)}"
     folder = directory / name
     folder.mkdir(parents=True)
-    for file in (FILE, _LOG, watermark.NAME):
-        if (directory / file).exists():
-            synced_copy(directory / file, folder / file)
+    try:
+        for file in (FILE, _LOG, watermark.NAME):
+            if (directory / file).is_file():
+                synced_copy(directory / file, folder / file)
+    except OSError:  # the originals stand where they were
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     fsync_directory(folder)
     fsync_directory(folder.parent)
     fsync_directory(directory)

@@ -47,7 +47,8 @@ def check(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
     except UnsoundLibraryError as problem:
         yield error(str(problem), Remedy.OTHER)
         return
-    yield from check_catalog(directory, quick=quick)
+    if (directory / database.FILE).exists():
+        yield from check_catalog(directory, quick=quick)
     yield from check_files(directory, quick=quick)
     yield from _check_model(directory, quick=quick)
 
@@ -154,7 +155,7 @@ def _salvage(directory: Path, result: Repaired) -> None:
     result.done += [
         f"made a new catalog of {found.items:,} items and {found.vectors:,} vectors",
         f"set the old one aside as {found.quarantine}",
-        *(f"could not verify {what}" for what in found.unverified),
+        *(f"could not verify: {what}" for what in found.unverified),
     ]
     if found.dropped_vectors:
         result.done.append(f"left out {found.dropped_vectors:,} damaged vectors")
