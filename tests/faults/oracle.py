@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from mmsearch.cli import app
 from mmsearch.core import Modality
 from mmsearch.index.catalog import Catalog
+from mmsearch.index.policy import Policy
 from mmsearch.index.store import IndexStore
 
 FILE: Final = "catalog.sqlite"
@@ -119,7 +120,7 @@ def check_search(library: Path, state: State, rng: random.Random, *, warns: bool
     """
     with Catalog.open(library) as catalog:
         space = catalog.space()
-        store = IndexStore(catalog, library)
+        store = IndexStore(catalog, library, Policy(scan_below=0))  # through the files
         if space is None:
             assert not state.rows
             return
