@@ -13,6 +13,8 @@ from tests.index.conftest import picture, sentence
 from mmsearch.core import Ids, Matches, Modality, Space
 from mmsearch.errors import ConfigError
 from mmsearch.index import generation as files
+from mmsearch.index.ann import IvfIndex
+from mmsearch.index.calibration import calibrate
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import ExactIndex
 from mmsearch.index.policy import IndexKind, Parameters, Policy
@@ -205,6 +207,20 @@ def test_the_parameters_are_measured_with_the_other_modality(
     assert chosen.nprobe <= chosen.nlist == 62
     assert chosen.trained == chosen.measured == known.rows == ROWS
     assert recall(catalog, replace(SQ8, kind=kind)) >= 0.98
+
+
+@each_kind
+def test_the_recall_that_chose_the_parameters_is_that_of_a_search_with_them(
+    kind: IndexKind,
+) -> None:
+    ids, rows = np.arange(ROWS), PICTURES[:ROWS]
+    index, truth = IvfIndex.trained(kind, rows, nlist=60), Truth(SENTENCES[:300])
+    index.add(ids, rows)
+    truth.add(ids, rows)
+    chosen = calibrate(index, truth, "text", 0.8)
+    found = index.search(truth.questions, chosen.candidates)
+    assert chosen.recall is not None
+    assert truth.recalls([matches.ids for matches in found]).mean() >= chosen.recall - 0.005
 
 
 def test_a_lower_target_looks_into_fewer_lists(catalog: Catalog, directory: Path) -> None:

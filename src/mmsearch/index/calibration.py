@@ -129,7 +129,8 @@ def _measured(index: "IvfIndex", truth: Truth, parameters: Parameters) -> tuple[
     """Search; return the parameters with the fewest candidates, and whether the target is met."""
     most = _MOST[index.kind]
     index.parameters = replace(parameters, candidates=most)
-    found = [matches.ids for matches in index.search(truth.questions, most)]
+    # `search` would look into all lists where these hold fewer than `most` rows, and flatter
+    found = [matches.ids for matches in index.probed(truth.questions, most)]
     for candidates in [number for number in _CANDIDATES if number <= most]:
         shares = truth.recalls([ids[:candidates] for ids in found])
         tried = replace(parameters, candidates=candidates, recall=float(shares.mean()))

@@ -178,6 +178,17 @@ class IvfIndex:
                 found[place] = self._answer(rows[place], k, wider, selector)
         return found
 
+    def probed(self, queries: Vectors, k: int) -> list[Matches]:
+        """Return the k best by code in the lists that the parameters name, and no others.
+
+        Fewer than k when these lists do not hold as many; without parameters, of all lists.
+        """
+        rows, k = self._turned(queries), min(k, max(len(self), 1))
+        if self.parameters is None:
+            return [self._answer(row, k, self._centroids.all(row), None) for row in rows]
+        probes = self._centroids.nearest(rows, self.parameters.nprobe, self.parameters.slack)
+        return self._answers(rows, k, probes, None)
+
     def _turned(self, vectors: Vectors) -> Vectors:
         """Return rows as the lists have them: RaBitQ's are rotated at random."""
         rows = np.ascontiguousarray(vectors, dtype=np.float32)
