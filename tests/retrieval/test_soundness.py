@@ -12,6 +12,7 @@ import pytest
 from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
 from tests.index.test_seals import behind
 
+from mmsearch.core import Modality
 from mmsearch.errors import InputError, LibraryBusyError, UnsoundLibraryError
 from mmsearch.index import database, salvage, watermark
 from mmsearch.index.catalog import Catalog
@@ -270,3 +271,15 @@ def test_a_repair_that_fails_leaves_nothing_that_fills_the_disk(library: Path) -
         repair(library)
     assert sorted(path.name for path in library.iterdir()) == before
     assert errors(library)
+
+
+def test_a_reader_from_before_a_repair_does_not_answer_from_the_old_catalog(
+    library: Path,
+) -> None:
+    with Catalog.open(library) as reader:
+        behind(library, "UPDATE items SET size = 77 WHERE id = 2")
+        reader.all_vectors(SPACE, Modality.IMAGE)
+        repair(library)
+        with pytest.raises(UnsoundLibraryError, match="replaced it while it was open"):
+            reader.all_vectors(SPACE, Modality.IMAGE)
+    assert errors(library) == []

@@ -131,13 +131,14 @@ class Session:
     def _verify(self, noted: int | None) -> None:
         """Compare the catalog with its seals, once for each state that others leave it in.
 
-        `noted` is how many commits there were before the moment at hand.
+        `noted` is how many commits there were before the moment at hand. It is compared every
+        time: a repair replaces the file, and who has the old one open sees no change of it.
         """
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version != self._verified:
             seals.verify(self._connection)
-            watermark.compare(noted, self._commits())
             self._verified = version
+        watermark.compare(noted, self._commits())
 
     def _commits(self) -> int:
         return int(self._connection.execute("SELECT commits FROM library").fetchone()[0])

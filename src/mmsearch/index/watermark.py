@@ -47,5 +47,5 @@ def compare(noted: int | None, commits: int) -> None:
     if noted is not None and commits < noted:
         raise DamagedRowError(
             f"it holds {commits} commits and had {noted}: the end of its write-ahead log is "
-            "lost, or an older copy took its place"
+            "lost, an older copy took its place, or a repair replaced it while it was open"
         )
