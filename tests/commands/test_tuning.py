@@ -5,6 +5,11 @@ from pathlib import Path
 
 from tests.commands.conftest import Command
 
+from mmsearch.commands.tuning import shortfalls
+from mmsearch.core import Modality
+from mmsearch.index.policy import IndexKind
+from mmsearch.retrieval.tuning import Tuned
+
 
 def test_a_small_library_is_flat_and_exact(run: Command, indexed: Path) -> None:
     done = run("tune")
@@ -51,3 +56,12 @@ def test_what_cannot_be_is_one_line(run: Command, indexed: Path, tmp_path: Path)
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
         assert words in done.stderr
+
+
+def test_a_recall_below_its_target_is_a_warning() -> None:
+    rows = [
+        Tuned(Modality.IMAGE, IndexKind.IVF_SQ8, 9, 3, 1, 12, 0.99, recall, 0.1, 128, "text")
+        for recall in (0.985, 0.99, None)
+    ]
+    (warning,) = shortfalls(rows)
+    assert warning.startswith("the image index found 0.9850 of what it should, below 0.99")

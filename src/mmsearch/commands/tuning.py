@@ -83,6 +83,8 @@ def tune(
 
     options = TuneOptions(recall, None if kind is None else kind.value, queries)
     rows = tuned(library_directory(library), options)
+    for warning in shortfalls(rows):
+        typer.echo(f"mmsearch: warning: {warning}", err=True)
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
         return
@@ -112,6 +114,17 @@ def _cells(row: "Tuned") -> tuple[str, ...]:
         "not measured" if row.recall is None else f"{row.recall:.4f}",
         "-" if row.milliseconds is None else f"{row.milliseconds:.2f}",
     )
+
+
+def shortfalls(rows: "list[Tuned]") -> list[str]:
+    """Return a sentence for each index that was measured below its target."""
+    return [
+        f"the {row.modality.value} index found {row.recall:.4f} of what it should, below "
+        f"{row.target:g}: these questions are harder than those that it was chosen with; "
+        "ask for a higher --recall"
+        for row in rows
+        if row.recall is not None and row.recall < row.target
+    ]
 
 
 def _origin(row: "Tuned") -> str:

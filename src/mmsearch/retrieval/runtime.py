@@ -6,6 +6,7 @@ unless the environment forbids it beforehand.
 """
 
 import os
+from importlib import import_module
 from types import ModuleType
 from typing import Final
 
@@ -16,6 +17,4 @@ def load_runtime() -> ModuleType:
     """Return the module `onnxruntime`; what the user's environment says of telemetry wins."""
     for variable in _OPT_OUTS:
         os.environ.setdefault(variable, "1")
-    import onnxruntime
-
-    return onnxruntime
+    return import_module("onnxruntime")
