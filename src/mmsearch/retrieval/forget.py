@@ -18,7 +18,7 @@ from mmsearch.index.rows import Batch, Root, RootKind
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.files import AnyPath
-from mmsearch.retrieval.paths import absolute, contains, upwards
+from mmsearch.retrieval.paths import absolute, contains, is_gone, upwards
 from mmsearch.retrieval.roots import is_there
 
 CHUNK = 4096
@@ -187,7 +187,7 @@ def _comes_back(roots: Iterable[Root], path: bytes) -> bool:
         for root in roots
         if root.kind is RootKind.FOLDER and root.raw != path and contains(root.raw, path)
     ]
-    return bool(above) and (os.path.lexists(path) or not all(map(is_there, above)))
+    return bool(above) and (not is_gone(path) or not all(map(is_there, above)))
 
 
 def count(holdings: Iterable[Holding], modality: Modality) -> int:

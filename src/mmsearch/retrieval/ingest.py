@@ -155,6 +155,8 @@ class _Run:
         difference = self._survey(final)
         plan = resolve(difference, self._read_contents(difference))
         self._record(plan, failures)
+        if plan.moves:
+            self._count_offline()
         self._copy(plan.copies)
         self._encode(plan.tasks)
 
@@ -237,6 +239,15 @@ class _Run:
         self.report.unchanged += plan.unchanged + len(plan.touched)
         for failure in standing.values():
             self.report.add_failure(failure)
+
+    def _count_offline(self) -> None:
+        """Count anew what is offline, after items of such a root were found elsewhere."""
+        under = {
+            path: selection.count(self.catalog, selection.at_or_under(path))
+            for path in self._places.offline
+        }
+        self.report.offline = sum(under.values())
+        self.report.offline_roots = [Path(os.fsdecode(path)) for path in under if under[path]]
 
     def _unreadable_failure(self, entry: Unreadable, failures: dict[bytes, Failure]) -> Failure:
         known = failures.get(entry.path)

@@ -27,6 +27,17 @@ def contains(folder: bytes, path: bytes) -> bool:
     return path == folder or path.startswith(folder.rstrip(_SEPARATOR) + _SEPARATOR)
 
 
+def is_gone(path: bytes) -> bool:
+    """Say whether nothing is at a path; False where that cannot be known, for want of a right."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 class Scope:
     """A set of places, and whether a path is one of them or lies below one."""
 

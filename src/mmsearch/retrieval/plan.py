@@ -182,7 +182,7 @@ def _match_moves(
     seekers = _Seekers(wanting, contents)
     item_at = {item.id: item for _, item in difference.modified}
     elsewhere = [i for items in contents.holders.values() for i in items if i.id in contents.lost]
-    homeless = [*elsewhere, *difference.unseen.values()]
+    homeless = list({i.id: i for i in (*elsewhere, *difference.unseen.values())}.values())
     while homeless:
         item = homeless.pop()
         closest = seekers.take(item) if item.encoded else None

@@ -1,11 +1,14 @@
 """Which of the places to index are there, and which are merely not mounted.
 
-A known root that is missing or empty is taken for an unmounted drive: its items stay.
+A known root that is missing or empty is taken for an unmounted drive: its items stay. Hidden
+files that are no pictures, such as a file manager or an administrator leaves in a mount point,
+do not fill a folder.
 """
 
 import os
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,7 +17,8 @@ from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import KnownFile, Root, RootKind
 from mmsearch.retrieval.decode import shown
-from mmsearch.retrieval.paths import Scope, outermost, upwards
+from mmsearch.retrieval.paths import Scope, is_gone, outermost, upwards
+from mmsearch.retrieval.scan import has_picture_suffix
 
 
 class Presence(StrEnum):
@@ -64,9 +68,18 @@ def presence(path: bytes) -> Presence:
         return Presence.SPECIAL
     try:
         with os.scandir(path) as entries:
-            return Presence.FOLDER if next(entries, None) is not None else Presence.EMPTY
+            return Presence.FOLDER if any(map(_counts, entries)) else Presence.EMPTY
     except OSError:  # it is there; the scan will report why it cannot be entered
         return Presence.FOLDER
+
+
+def _counts(entry: os.DirEntry[bytes]) -> bool:
+    """Say whether a folder with this entry is not empty."""
+    return (
+        not entry.name.startswith(b".")
+        or entry.is_dir(follow_symlinks=False)
+        or has_picture_suffix(entry.name)
+    )
 
 
 def is_there(path: bytes) -> bool:
@@ -178,7 +191,7 @@ class Certainty:
             self._is_folder(root if root != path else os.path.dirname(root))  # noqa: PTH120
             for root in holding
         )
-        return at_hand and not os.path.lexists(path)
+        return at_hand and is_gone(path)
 
     def _is_folder(self, path: bytes) -> bool:
         if path not in self._there:
@@ -192,17 +205,36 @@ def lost_items(
     """Return those of the items, none of them scanned, whose file is no more where it was.
 
     It is gone from a root that is there; or the whole root is gone, and everything in it stands,
-    under the same names, in a scanned folder: then the root was renamed. `digests`: hex SHA-256
-    of scanned files by path.
+    under the same names, in a scanned folder or one below it: then the root was moved. `digests`:
+    hex SHA-256 of scanned files by path.
     """
     roots, scope = picture_roots(catalog), Scope(places.scope())
     certainty = Certainty(roots)
     lost = {item.id for item in items if certainty.is_lost(item.path)}
+    away = Scope(places.offline)
+    holders: dict[str, list[bytes]] = defaultdict(list)
+    for path, digest in digests.items():
+        holders[digest].append(path)
     for path in roots:
-        if scope.holds(path) or presence(path) is not Presence.MISSING:
+        if (scope.holds(path) and not away.holds(path)) or presence(path) is not Presence.MISSING:
             continue
-        known = catalog.known_under(path)
-        for scanned in places.online if known else ():
-            if all(digests.get(scanned + p[len(path) :]) == k.digest for p, k in known.items()):
+        known = {p[len(path) :]: item for p, item in catalog.known_under(path).items()}
+        for base in _bases_of(known, holders, places):
+            if all(digests.get(base + below) == item.digest for below, item in known.items()):
                 lost.update(item.id for item in known.values())
+                break
     return lost
+
+
+def _bases_of(
+    known: Mapping[bytes, KnownFile], holders: Mapping[str, Sequence[bytes]], places: Places
+) -> Iterator[bytes]:
+    """Yield where a root may stand now: what one of its files would have to lie in.
+
+    `known`: its items by path below it, none for a root that is a file; `holders`: scanned paths
+    by digest.
+    """
+    for below, item in [*known.items()][:1]:
+        for path in holders.get(item.digest, ()):
+            if path.endswith(below) and (below or path in places.online):
+                yield path[: len(path) - len(below)]

@@ -263,7 +263,7 @@ def _above(base: bytes, path: bytes, status: os.stat_result) -> ignore.Stack | N
 
 def _special(entry: os.DirEntry[bytes], root: bytes) -> Iterator[Unreadable]:
     """Report what is neither file nor folder, where its name promises a picture."""
-    if os.fsdecode(os.path.splitext(entry.path)[1]).lower() not in SUFFIXES:  # noqa: PTH122
+    if not has_picture_suffix(entry.path):
         return
     mode = entry.stat(follow_symlinks=False).st_mode
     if stat.S_ISLNK(mode):
@@ -277,8 +277,17 @@ def _identity(folder: bytes) -> Identity:
     return status.st_dev, status.st_ino
 
 
+def has_picture_suffix(path: bytes) -> bool:
+    """Say whether a name ends like that of a picture."""
+    return _suffix(path) in SUFFIXES
+
+
+def _suffix(path: bytes) -> str:
+    return os.fsdecode(os.path.splitext(path)[1]).lower()  # noqa: PTH122 - bytes
+
+
 def _is_picture(path: bytes) -> bool:
-    suffix = os.fsdecode(os.path.splitext(path)[1]).lower()  # noqa: PTH122 - bytes
+    suffix = _suffix(path)
     if suffix in SUFFIXES:
         return True
     if suffix and not suffix[1:].isdigit() and len(suffix) <= _LONGEST_SUFFIX:
