@@ -49,7 +49,7 @@ def fill(tmp_path: Path) -> Fill:
 def test_a_flat_index_is_measured_and_exact(fill: Fill) -> None:
     images, texts = tune(fill(3000, 600), TuneOptions())
     assert (images.modality, images.kind, images.rows) == (Modality.IMAGE, IndexKind.FLAT, 3000)
-    assert (images.recall, images.nlist, images.questions) == (1.0, None, 256)
+    assert (images.recall, images.nlist, images.questions) == (1.0, None, 300)
     assert images.origin == "sentences of the library"
     assert texts.origin == "pictures of the library"
     assert texts.recall == 1.0

@@ -21,7 +21,7 @@ from mmsearch.index.vectors import VectorTable
 if TYPE_CHECKING:
     from mmsearch.index.ann import FlatIndex, IvfIndex
 
-QUESTIONS: Final = 256
+QUESTIONS: Final = 768
 """How many questions the parameters of an index are measured with."""
 
 # Lists, times the square root of the rows. More and shorter lists are scanned in smaller part,

@@ -65,7 +65,7 @@ class Truth:
 
 
 def lower_bound(shares: NDArray[np.float64]) -> float:
-    """Return the mean less two standard errors: what fresh questions may be expected to reach."""
+    """Return the mean less three standard errors: what fresh questions will hardly fall below."""
     if len(shares) == 0:
         return 0.0
-    return float(shares.mean() - 2 * shares.std() / np.sqrt(len(shares)))
+    return float(shares.mean() - 3 * shares.std() / np.sqrt(len(shares)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmsearch.core import Ids, Modality, Space
 from mmsearch.errors import InputError, SpaceMismatchError
+from mmsearch.index.building import QUESTIONS
 from mmsearch.index.calibration import FEWEST
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.policy import AUTOMATIC, SETTING_KIND, SETTING_RECALL, IndexKind, Policy
@@ -25,7 +26,9 @@ from mmsearch.retrieval.models import load_encoder
 from mmsearch.retrieval.plain_sentences import plain_sentences
 from mmsearch.retrieval.sentences import read_sentences
 
-_QUESTIONS = 512  # half of them choose, half of them measure
+# Half of the questions choose, half of them measure. Those of the library cost no encoding.
+_ENCODED = 512
+_OF_LIBRARY = 2 * QUESTIONS
 _SEED = 0
 _MANY: Final = {Modality.IMAGE: "pictures", Modality.TEXT: "sentences"}
 
@@ -178,15 +181,15 @@ def _questions(
     generator = np.random.default_rng(_SEED)
     other = Modality.TEXT if modality is Modality.IMAGE else Modality.IMAGE
     if modality is Modality.IMAGE and given is not None:
-        chosen = [given[n] for n in generator.permutation(len(given))[:_QUESTIONS]]
+        chosen = [given[n] for n in generator.permutation(len(given))[:_ENCODED]]
         return _encoded(catalog, space, chosen, "the sentences given")
     table = catalog.vector_table(space, other)
     if table.count() >= 2 * FEWEST:
         with catalog.snapshot():
-            rows = table.sample(_QUESTIONS, generator)
+            rows = table.sample(_OF_LIBRARY, generator)
         return Questions(generator.permutation(rows), f"{_MANY[other]} of the library")
     if modality is Modality.IMAGE:
-        return _encoded(catalog, space, plain_sentences(_QUESTIONS, _SEED), "plain sentences")
+        return _encoded(catalog, space, plain_sentences(_ENCODED, _SEED), "plain sentences")
     return Questions(np.empty((0, space.dim), dtype=np.float32), "none")
 
 

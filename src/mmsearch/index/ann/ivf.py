@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mmsearch.core import Ids, Matches, Vectors
 from mmsearch.errors import ConfigError, UnsoundLibraryError
 from mmsearch.index.ann import engine
-from mmsearch.index.ann.centroids import Centroids, Probes
+from mmsearch.index.ann.centroids import Centroids, Probes, neighbours_together
 from mmsearch.index.ann.engine import faiss
 from mmsearch.index.exact import best, check_new, check_queries, check_rows
 from mmsearch.index.policy import IndexKind, Parameters
@@ -58,6 +58,10 @@ class IvfIndex:
         lists.cp.max_points_per_centroid = len(sample)
         with engine.all_cores():
             index.train(np.ascontiguousarray(sample, dtype=np.float32))
+        quantizer = faiss.downcast_index(lists.quantizer)
+        centroids = quantizer.reconstruct_n(0, nlist)
+        quantizer.reset()
+        quantizer.add(centroids[neighbours_together(centroids)])
         return cls(index)
 
     @classmethod
@@ -187,7 +191,8 @@ class IvfIndex:
         if self.parameters is None:
             return [self._answer(row, k, self._centroids.all(row), None) for row in rows]
         probes = self._centroids.nearest(rows, self.parameters.nprobe, self.parameters.slack)
-        return self._answers(rows, k, probes, None)
+        with engine.all_cores():
+            return self._answers(rows, k, probes, None)
 
     def _turned(self, vectors: Vectors) -> Vectors:
         """Return rows as the lists have them: RaBitQ's are rotated at random."""
