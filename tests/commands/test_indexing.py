@@ -88,6 +88,31 @@ def test_what_cannot_be_read_is_a_warning_and_the_run_goes_on(
     assert f"{texts}:2: bytes that are not UTF-8" in done.stderr
 
 
+@pytest.mark.parametrize("bad", ["utf-16", "folder", "fifo"])
+def test_sentences_that_cannot_be_read_stay_and_do_not_stop_a_rescan(
+    run: Command, indexed: Path, texts: Path, bad: str
+) -> None:
+    texts.unlink()
+    if bad == "folder":
+        texts.mkdir()
+    elif bad == "fifo":
+        os.mkfifo(texts)
+    else:
+        texts.write_text("a red rose", encoding="utf-16")
+    draw(indexed / "new.png", (9, 9, 9))
+    done = run("index", "--json")
+    assert done.exit_code == 0
+    assert {n: c for n, c in json.loads(done.stdout).items() if c} == {
+        "new": 1,
+        "encoded": 1,
+        "unchanged": 3,
+        "failed": 1,
+    }
+    assert f"left out: {texts}: " in done.stderr
+    assert json.loads(run("status", "--json").stdout)["texts"] == 3
+    assert run("index", "--texts", texts).exit_code == 2
+
+
 def test_globs_are_left_out(run: Command, photos: Path, model: Path) -> None:
     draw(photos / "drafts" / "a.png")
     done = run("index", photos, "--exclude", "drafts", "--exclude", "b*.png", "--model", model)
@@ -101,7 +126,7 @@ def test_a_folder_that_is_not_there_now_is_a_warning(
     done = run("index", "--json")
     assert done.exit_code == 0
     assert _counts(done.stdout, unchanged=3, offline=3)
-    assert "is not there; its items are kept" in done.stderr
+    assert "is missing or empty; its items are kept" in done.stderr
 
 
 def test_a_picture_that_may_not_be_read_does_not_stop_the_others(

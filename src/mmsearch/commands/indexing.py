@@ -51,7 +51,7 @@ def index(
         typer.Option(
             "--exclude",
             metavar="GLOB",
-            help="Leave out files and folders with such a name or path; can be repeated.",
+            help="Leave out files and folders with such a name, or path below PATH; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -150,7 +150,9 @@ def _check_given(directory: Path, paths: list[Path], texts: list[Path]) -> None:
     if Catalog.exists(directory):
         return
     if not paths and not texts:
-        raise InputError(f"there is no library at {directory}; say what to index: index PATH")
+        raise InputError(
+            f"there is no library at {directory}; say what to index: mmsearch index PATH"
+        )
     for path in [*paths, *texts]:
         if not os.path.lexists(path):
             raise InputError(f"{one_line(str(path))} does not exist")
@@ -216,6 +218,6 @@ def _warn(library: "Library", report: "IngestReport") -> None:
     lines += [f"left out: {problem}" for problem in report.problems[:_SHOWN]]
     if len(report.problems) > _SHOWN:
         lines.append(f"left out: {len(report.problems) - _SHOWN} more lines")
-    lines += [f"{root} is not there; its items are kept" for root in report.offline_roots]
+    lines += [f"{root} is missing or empty; its items are kept" for root in report.offline_roots]
     for line in [*lines, *library.warnings]:
         typer.echo(f"mmsearch: warning: {one_line(line)}".encode(*_BYTES), err=True)

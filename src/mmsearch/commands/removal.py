@@ -164,10 +164,12 @@ def _forgotten(found: "Sequence[Holding]") -> dict[str, object]:
 
 def _prune_lines(found: "Leftovers") -> list[str]:
     lines = [
-        f"{_amounts(len(a.images), len(a.texts), 0)} of {a.root.path}, which is not there"
+        f"{_amounts(len(a.images), len(a.texts), 0)} of {a.root.path}, which is missing or empty"
         for a in found.absent
     ]
-    lines += [f"nothing, of {root.path}, which is not there or empty" for root in found.empty]
+    lines += [
+        f"{root.path} from the places to look at; it is missing or empty" for root in found.empty
+    ]
     if found.failures:
         lines.append(f"{_counted(len(found.failures), 'failure')} of files that are gone")
     if found.forgotten:

@@ -29,7 +29,7 @@ from mmsearch.core import (
     TextTerm,
     Vectors,
 )
-from mmsearch.errors import InputError, ModelError, SpaceMismatchError
+from mmsearch.errors import DataError, InputError, ModelError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import RootKind
 from mmsearch.index.store import IndexStore
@@ -238,13 +238,21 @@ class Library:
         options: "IngestOptions | None" = None,
         on_progress: "OnProgress | None" = None,
     ) -> "IngestReport":
-        """Bring the library up to date with every folder and file that it was made from."""
+        """Bring the library up to date with every folder and file that it was made from.
+
+        Sentences whose file cannot be read stay, and a problem of the report says so.
+        """
+        from mmsearch.retrieval.captions.data import Problem
         from mmsearch.retrieval.report import IngestReport
 
         report = IngestReport()
         for root in self.catalog.roots():
             if root.kind is RootKind.TEXTS and not report.interrupted:
-                report.merge(self.add_texts(root.path, options))
+                try:
+                    report.merge(self.add_texts(root.path, options))
+                except DataError as error:
+                    report.problems.append(Problem(root.path, str(error)))
+                    report.failed += 1
         if not report.interrupted:
             report.merge(self.add((), options, on_progress))
         return report

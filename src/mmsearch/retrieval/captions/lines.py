@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmsearch.errors import DataError
+from mmsearch.retrieval.files import open_regular
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -15,7 +16,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
     (`is_text`). Raises DataError when the file cannot be read or is UTF-16.
     """
     try:
-        with file.open("rb") as raw:
+        with open_regular(file) as raw:  # a FIFO would be waited for
             if raw.read(2) in _UTF16:
                 raise DataError(f"{file} is UTF-16; save it as UTF-8")
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
