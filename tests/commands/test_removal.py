@@ -51,7 +51,9 @@ def test_a_forgotten_folder_stays_away_with_what_is_new_in_it(run: Command, inde
     draw(indexed / "sub" / "b.png", (0, 255, 255))
     assert indexed_again(run) == {"unchanged": 6}
     assert indexed_again(run, indexed / "sub" / "deep") == {"new": 1, "encoded": 1}
-    assert indexed_again(run) == {"new": 1, "encoded": 1, "unchanged": 7}
+    assert indexed_again(run) == {"unchanged": 7}
+    assert indexed_again(run, indexed / "sub") == {"new": 1, "encoded": 1, "unchanged": 1}
+    assert indexed_again(run) == {"unchanged": 8}
 
 
 def test_a_forgotten_root_goes_with_its_failures_and_is_not_looked_at_again(

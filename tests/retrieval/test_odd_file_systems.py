@@ -442,13 +442,13 @@ def test_a_library_among_the_pictures_is_not_touched_by_their_scan(
     catalog = photos / "library" / "catalog.sqlite"
     intruder = Intruder(catalog)
     with opened(photos / "library", intruder) as library:
-        assert library.add(photos).as_dict() == counts(new=2, encoded=2)
         draw(tmp_path / "links" / "blue.png", BLUE)
         (tmp_path / "links" / "no suffix").symlink_to(catalog)
         (tmp_path / "links" / "catalog.png").symlink_to(catalog)
         report = library.add(tmp_path / "links")
         assert report.as_dict() == counts(new=1, failed=1, encoded=1)
         assert [failure.reason for failure in report.failures] == ["the catalog of a library"]
+        assert library.add(photos).as_dict() == counts(new=2, encoded=2)
         with pytest.raises(DecodeError, match="the catalog of a library"):
             library.search(catalog)
         assert library.add([draw(tmp_path / "white.png", WHITE), catalog]).failed == 1

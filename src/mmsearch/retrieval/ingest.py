@@ -26,7 +26,7 @@ from mmsearch.retrieval.ingest_texts import (
     check_space,
     encode_old_sentences,
 )
-from mmsearch.retrieval.paths import Filter, Scope, absolute, contains, outermost
+from mmsearch.retrieval.paths import Filter, Scope, absolute, contains, outermost, separate
 from mmsearch.retrieval.plan import (
     Contents,
     Copy,
@@ -80,7 +80,7 @@ def ingest(
     if wanted:
         check_pictures(encoder)
     check_space(catalog, encoder, options, paths)
-    places = settle(catalog, wanted)
+    places = settle(catalog, wanted, _names(catalog, options, named))
     welcome(catalog, named)
     catalog.set_space(encoder.space)
     return _run(_Run(catalog, encoder, places, options, on_progress))
@@ -101,12 +101,18 @@ def ingest_touched(
     known = remembered_roots(catalog)
     scope = Scope(known)
     below = [path for path in touched if scope.holds(path)]
-    holding = [root for root in outermost(known) if any(contains(root, p) for p in below)]
-    places = settle(catalog, holding)
-    if not any(path in places.online for path in below):  # else as a whole
+    names = _names(catalog, options)
+    holding = [root for root in separate(known, names) if any(contains(root, p) for p in below)]
+    places = settle(catalog, holding, names)
+    if not any(map(Scope(below).holds, places.online)):  # else as a whole
         online = Scope(places.online)
         places.touched = outermost(path for path in below if online.holds(path))
     return _run(_Run(catalog, encoder, places, options, None))
+
+
+def _names(catalog: Catalog, options: IngestOptions, named: Sequence[bytes] = ()) -> Filter:
+    """Return which names a scan passes over; what is `named` is forgotten no longer."""
+    return Filter(options.exclude, options.hidden, selection.forgotten(catalog) - {*named})
 
 
 def _run(run: "_Run") -> IngestReport:
@@ -175,13 +181,11 @@ class _Run:
         return difference
 
     def _found(self) -> Iterator[Found]:
-        forgotten = selection.forgotten(self.catalog)
-        names = Filter(self.options.exclude, self.options.hidden, forgotten)
         places = self._places
         entries = (
-            scan(places.to_scan(), names, bases=places.bases)
+            scan(places.to_scan(), places.names, bases=places.bases, known=places.known)
             if places.touched is None
-            else scan_entries(places.touched, list(places.online), names)
+            else scan_entries(places.touched, list(places.online), places.names, known=places.known)
         )
         for entry in entries:
             if isinstance(entry, Unreadable):

@@ -2,7 +2,7 @@
 
 import fnmatch
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,6 +75,11 @@ class Filter:
     hidden: bool = False
     forgotten: frozenset[bytes] = frozenset()
 
+    def veils(self, path: bytes) -> bool:
+        """Say whether this entry is left out unless it is named itself: hidden or forgotten."""
+        name = os.path.basename(path)  # noqa: PTH119 - bytes
+        return (name.startswith(b".") and not self.hidden) or path in self.forgotten
+
     @property
     def by_path(self) -> bool:
         """Whether more than the first byte of a name has to be looked at."""
@@ -82,13 +87,11 @@ class Filter:
 
     def skips(self, path: bytes, root: bytes) -> bool:
         """Say whether this entry, compared by name and by path below the root, is left out."""
-        name = os.path.basename(path)  # noqa: PTH119 - bytes
-        if name.startswith(b".") and not self.hidden:
-            return True
-        if path in self.forgotten:
+        if self.veils(path):
             return True
         if not self.exclude:
             return False
+        name = os.path.basename(path)  # noqa: PTH119 - bytes
         texts = (os.fsdecode(name), os.fsdecode(path[len(root) :].lstrip(_SEPARATOR)))
         return any(
             fnmatch.fnmatch(text, glob.rstrip("/")) for glob in self.exclude for text in texts
@@ -96,3 +99,25 @@ class Filter:
 
 
 EVERYTHING: Final = Filter()
+
+
+def separate(paths: Iterable[bytes], names: Filter) -> list[bytes]:
+    """Drop the paths that a scan of another one comes to, as `outermost` does.
+
+    What lies in a hidden or forgotten place below another path is kept: no scan enters there.
+    """
+    unique = dict.fromkeys(paths)
+    return [path for path in unique if not is_entered(path, unique, names)]
+
+
+def is_entered(path: bytes, among: Container[bytes], names: Filter) -> bool:
+    """Say whether the scan of one of the folders `among`, above the path, comes to the path.
+
+    By what is hidden or forgotten on the way alone, and not by globs.
+    """
+    for step in upwards(path):
+        if step != path and step in among:
+            return True
+        if names.veils(step):
+            return False
+    return False

@@ -17,7 +17,7 @@ from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import KnownFile, Root, RootKind
 from mmsearch.retrieval.decode import shown
-from mmsearch.retrieval.paths import Scope, is_gone, outermost, upwards
+from mmsearch.retrieval.paths import EVERYTHING, Filter, Scope, is_gone, separate, upwards
 from mmsearch.retrieval.scan import has_picture_suffix
 
 
@@ -37,7 +37,8 @@ class Places:
 
     `bases`: the outermost known root at or above each. `offline`: paths whose items must not be
     taken for deleted; `items_offline` counts those. `touched`: the paths below the online roots
-    that alone are to be looked at, None for all of them.
+    that alone are to be looked at, None for all of them. `known`: the library's roots. `names`:
+    what is passed over.
     """
 
     online: dict[bytes, int] = field(default_factory=dict)
@@ -46,6 +47,8 @@ class Places:
     offline: list[bytes] = field(default_factory=list)
     items_offline: int = 0
     touched: list[bytes] | None = None
+    known: frozenset[bytes] = frozenset()
+    names: Filter = EVERYTHING
 
     def to_scan(self) -> list[bytes]:
         """Return the paths to give to a scan."""
@@ -95,26 +98,26 @@ def picture_roots(catalog: Catalog) -> dict[bytes, Root]:
 def remembered_roots(catalog: Catalog) -> list[bytes]:
     """Return the picture roots to look at when none are named.
 
-    One that is forgotten, or lies in what is, waits for its removal to be finished.
+    One that is forgotten waits for its removal to be finished.
     """
-    forgotten = Scope(selection.forgotten(catalog))
-    return [path for path in picture_roots(catalog) if not forgotten.holds(path)]
+    forgotten = selection.forgotten(catalog)
+    return [path for path in picture_roots(catalog) if path not in forgotten]
 
 
 def welcome(catalog: Catalog, paths: Sequence[bytes]) -> None:
-    """Let paths that are named come back, although they lie in what was forgotten."""
-    forgotten = selection.forgotten(catalog)
-    lifted = {step for path in paths for step in upwards(path) if step in forgotten}
+    """Let paths that are named come back, although they were forgotten."""
+    lifted = selection.forgotten(catalog) & {*paths}
     if lifted:
         with catalog.transaction() as db:
             for path in lifted:
                 db.execute("DELETE FROM forgotten WHERE path = ?", (path,))
 
 
-def settle(catalog: Catalog, paths: Sequence[bytes]) -> Places:
+def settle(catalog: Catalog, paths: Sequence[bytes], names: Filter = EVERYTHING) -> Places:
     """Decide what to scan, and record which roots are offline and which are back.
 
-    `paths` are absolute. Raises InputError for one that does not exist and is not a known
+    `paths` are absolute; a root that was named inside a hidden or forgotten place below them is
+    scanned as well. Raises InputError for one that does not exist and is not a known
     root; nothing is recorded then.
     """
     known = picture_roots(catalog)
@@ -122,10 +125,13 @@ def settle(catalog: Catalog, paths: Sequence[bytes]) -> Places:
     for path, found in stands.items():
         if found is Presence.MISSING and path not in known:
             raise InputError(f"no such file or folder: {shown(path)}")
-    places = Places()
+    remembered = frozenset(remembered_roots(catalog))
+    places = Places(known=remembered, names=names)
+    wanted = Scope(paths)
+    inside = [path for path in known if path in remembered and wanted.holds(path)]
     with catalog.transaction():  # one, for there may be thousands of paths
-        for path in outermost(paths):
-            match stands[path]:
+        for path in separate([*paths, *inside], names):
+            match stands.get(path) or presence(path):
                 case Presence.SPECIAL:
                     places.special.append(path)
                 case Presence.MISSING:
@@ -146,7 +152,8 @@ def _settle_inside(catalog: Catalog, places: Places, known: dict[bytes, Root]) -
     """Look at known folders below a scanned one; each may be a mount point of its own."""
     scanned = Scope(places.online)
     for path, root in known.items():
-        if root.kind is not RootKind.FOLDER or path in places.online or not scanned.holds(path):
+        settled = path in places.online or path in places.offline
+        if root.kind is not RootKind.FOLDER or settled or not scanned.holds(path):
             continue
         if not is_there(path):
             _go_offline(catalog, places, path, root)

@@ -9,7 +9,7 @@ import os
 import stat
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, TypeAlias
@@ -17,7 +17,15 @@ from typing import Final, TypeAlias
 from mmsearch.retrieval import ignore
 from mmsearch.retrieval.files import open_regular
 from mmsearch.retrieval.formats import RAW_SUFFIXES, looks_like_picture
-from mmsearch.retrieval.paths import EVERYTHING, Filter, contains, outermost
+from mmsearch.retrieval.paths import (
+    EVERYTHING,
+    Filter,
+    Scope,
+    contains,
+    is_entered,
+    outermost,
+    separate,
+)
 
 # fmt: off
 SUFFIXES: Final = RAW_SUFFIXES | frozenset({
@@ -61,6 +69,7 @@ def scan(
     names: Filter = EVERYTHING,
     *,
     bases: Mapping[bytes, bytes] | None = None,
+    known: Collection[bytes] = (),
 ) -> Iterator[Found | Unreadable]:
     """Yield every picture file under the absolute `paths`, each once.
 
@@ -70,8 +79,9 @@ def scan(
     has a picture's suffix; so is whatever cannot be entered. A file that vanishes meanwhile is
     left out. A path given explicitly is taken whatever its name is, unless a `.mmsearchignore`
     above it speaks against it: `bases` has, by path, the folder from which on those count.
+    `known`: places that have scans of their own, so that no link into them is followed.
     """
-    walk = _Walk(tuple(outermost(paths)), names)
+    walk = _Walk(tuple(separate(paths, names)), names, known)
     for path in walk.roots:
         try:
             status = os.stat(path)  # noqa: PTH116 - bytes
@@ -91,19 +101,23 @@ def scan(
 
 
 def scan_entries(
-    touched: Iterable[bytes], roots: Sequence[bytes], names: Filter = EVERYTHING
+    touched: Iterable[bytes],
+    roots: Sequence[bytes],
+    names: Filter = EVERYTHING,
+    *,
+    known: Collection[bytes] = (),
 ) -> Iterator[Found | Unreadable]:
     """Yield, as `scan` of `roots` would, the picture files at or under some paths below them.
 
     What is not there is passed over. A link is followed only to what lies outside of all roots.
     """
-    walk = _Walk(tuple(roots), names)
+    walk = _Walk(tuple(roots), names, known)
     by_folder: dict[bytes, set[bytes]] = {}
     for path in outermost(touched):
         folder, name = os.path.split(path)
         by_folder.setdefault(folder, set()).add(name)
     for folder, chosen in by_folder.items():
-        root = next(root for root in roots if contains(root, folder))
+        root = max((root for root in roots if contains(root, folder)), key=len)
         yield from walk.some(folder, root, chosen)
     yield from walk.follow_links()
 
@@ -111,8 +125,12 @@ def scan_entries(
 class _Walk:
     """One walk: what it has entered, and the links it has put off."""
 
-    def __init__(self, roots: tuple[bytes, ...], names: Filter) -> None:
+    def __init__(
+        self, roots: tuple[bytes, ...], names: Filter, known: Collection[bytes] = ()
+    ) -> None:
         self.roots = roots
+        own = Scope(roots)
+        self._others = frozenset(path for path in known if not own.holds(path))
         self._names = names
         self._entered: set[Identity] = set()
         self._links: deque[tuple[bytes, bytes, ignore.Stack]] = deque()
@@ -194,7 +212,7 @@ class _Walk:
         while self._links:
             path, root, stack = self._links.popleft()
             target = os.path.realpath(path)
-            if any(contains(target, r) for r in self.roots):
+            if any(contains(target, r) for r in self.roots) or self._is_elsewhere(target):
                 continue
             try:
                 status = os.stat(target)  # noqa: PTH116 - bytes
@@ -205,6 +223,11 @@ class _Walk:
             except OSError as error:
                 if error.errno not in _LEADS_NOWHERE:
                     yield Unreadable(path, root, _reason(error))
+
+    def _is_elsewhere(self, target: bytes) -> bool:
+        """Say whether the scan of another known place finds this under its own name."""
+        others = self._others
+        return target in others or is_entered(target, others, self._names)
 
     def _list(self, folder: bytes) -> list[os.DirEntry[bytes]]:
         """Return the sorted entries, none when the folder was entered before."""
