@@ -167,6 +167,7 @@ def test_a_folder_that_goes_away_is_offline_and_watched_again_when_it_is_back(
     watching.until(lambda: "cyan.png" in held())
     draw(photos / "yellow.png", YELLOW)
     watching.until(lambda: "yellow.png" in held())
+    watching.until(lambda: sum(update.get("encoded", 0) for update in watching.updates()) >= 5)
     assert sum(update.get("encoded", 0) for update in watching.updates()) == 5
 
 
