@@ -25,6 +25,7 @@ _CANDIDATES = (12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 102
 _MOST = {IndexKind.IVF_SQ8: 64, IndexKind.IVF_RABITQ: 1024}
 _NARROW = 0.05  # radius below which a list is a point
 _WIDER = (1.0, 1.25, 1.6, 2.0, 3.0, 4.0, 8.0)  # times the lists that hold the true neighbours
+_MARGIN = 0.15  # of what may be missed: parameters flatter the questions they were chosen with
 _ROW = 5e-6  # seconds to fetch and score one row of the catalog, about
 _CODE = {IndexKind.IVF_SQ8: 1e-10, IndexKind.IVF_RABITQ: 3e-11}  # seconds a dimension, about
 
@@ -63,13 +64,14 @@ def calibrate(index: "IvfIndex", truth: Truth, origin: str, target: float) -> Pa
     candidates have to be scored again is measured by searching. Leaves the index with them.
     """
     known = replace(blind(index, target), origin=origin, queries=len(truth.questions))
+    goal = target + _MARGIN * (1 - target)
     neighbours = _Neighbours(index, truth)
-    nprobe, slack = neighbours.lists(target)
-    start = replace(known, slack=slack, reach=neighbours.reach(target))
+    nprobe, slack = neighbours.lists(goal)
+    start = replace(known, slack=slack, reach=neighbours.reach(goal))
     chosen: Parameters | None = None
     for factor in _WIDER:
         probed = min(index.nlist, int(np.ceil(nprobe * factor)))
-        tried, reached = _measured(index, truth, replace(start, nprobe=probed))
+        tried, reached = _measured(index, truth, replace(start, nprobe=probed), goal)
         if reached and (chosen is None or _cost(index, tried) < _cost(index, chosen)):
             chosen = tried
         if probed == index.nlist or (chosen and _cost(index, tried) > 2 * _cost(index, chosen)):
@@ -125,8 +127,10 @@ class _Neighbours:
         return limits[low] if len(limits) else 0
 
 
-def _measured(index: "IvfIndex", truth: Truth, parameters: Parameters) -> tuple[Parameters, bool]:
-    """Search; return the parameters with the fewest candidates, and whether the target is met."""
+def _measured(
+    index: "IvfIndex", truth: Truth, parameters: Parameters, goal: float
+) -> tuple[Parameters, bool]:
+    """Search; return the parameters with the fewest candidates, and whether the goal is met."""
     most = _MOST[index.kind]
     index.parameters = replace(parameters, candidates=most)
     # `search` would look into all lists where these hold fewer than `most` rows, and flatter
@@ -134,7 +138,7 @@ def _measured(index: "IvfIndex", truth: Truth, parameters: Parameters) -> tuple[
     for candidates in [number for number in _CANDIDATES if number <= most]:
         shares = truth.recalls([ids[:candidates] for ids in found])
         tried = replace(parameters, candidates=candidates, recall=float(shares.mean()))
-        if lower_bound(shares) >= parameters.target:
+        if lower_bound(shares) >= goal:
             return tried, True
     return tried, False
 
