@@ -60,6 +60,19 @@ def test_a_root_that_is_moved_into_another_one_keeps_its_ids(
     assert encoder.images_seen == 3
 
 
+def test_all_that_a_root_held_moves_into_another_one(
+    catalog: Catalog, encoder: FakeEncoder, places: Path
+) -> None:
+    before = paths(catalog, encoder, places)
+    (places / "new" / "day").rename(places / "archive" / "day")
+    assert ingest(catalog, encoder, []).as_dict() == counts(moved=1, unchanged=2)
+    after = paths(catalog, encoder, places)
+    assert after["archive/day/blue.png"] == before["new/day/blue.png"]
+    again = ingest(catalog, encoder, [])
+    assert again.as_dict() == counts(unchanged=3)
+    assert again.offline_roots == []  # it holds nothing any more
+
+
 def test_a_root_inside_another_one_is_renamed_without_encoding(
     catalog: Catalog, encoder: FakeEncoder, places: Path
 ) -> None:

@@ -136,10 +136,7 @@ class _Run:
         options: IngestOptions,
         on_progress: OnProgress | None,
     ) -> None:
-        self.report = IngestReport(
-            offline=places.items_offline,
-            offline_roots=[Path(os.fsdecode(path)) for path in places.offline],
-        )
+        self.report = IngestReport()
         self.catalog = catalog
         self.encoder = encoder
         self.options = options
@@ -161,8 +158,7 @@ class _Run:
         difference = self._survey(final)
         plan = resolve(difference, self._read_contents(difference))
         self._record(plan, failures)
-        if plan.moves:
-            self._count_offline()
+        self._count_offline()
         self._copy(plan.copies)
         self._encode(plan.tasks)
 
@@ -245,7 +241,7 @@ class _Run:
             self.report.add_failure(failure)
 
     def _count_offline(self) -> None:
-        """Count anew what is offline, after items of such a root were found elsewhere."""
+        """Count what is offline, now that items of such roots may have been found elsewhere."""
         under = {
             path: selection.count(self.catalog, selection.at_or_under(path))
             for path in self._places.offline

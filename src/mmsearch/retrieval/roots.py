@@ -36,16 +36,14 @@ class Places:
     """Where to look. `online`: root ids by path, to be scanned; `special` has no root.
 
     `bases`: the outermost known root at or above each. `offline`: paths whose items must not be
-    taken for deleted; `items_offline` counts those. `touched`: the paths below the online roots
-    that alone are to be looked at, None for all of them. `known`: the library's roots. `names`:
-    what is passed over.
+    taken for deleted. `touched`: the paths below the online roots that alone are to be looked at,
+    None for all of them. `known`: the library's roots. `names`: what is passed over.
     """
 
     online: dict[bytes, int] = field(default_factory=dict)
     bases: dict[bytes, bytes] = field(default_factory=dict)
     special: list[bytes] = field(default_factory=list)
     offline: list[bytes] = field(default_factory=list)
-    items_offline: int = 0
     touched: list[bytes] | None = None
     known: frozenset[bytes] = frozenset()
     names: Filter = EVERYTHING
@@ -178,7 +176,6 @@ def _go_offline(catalog: Catalog, places: Places, path: bytes, root: Root) -> No
     if not root.offline:
         catalog.set_offline(root.id, True)
     places.offline.append(path)
-    places.items_offline += selection.count(catalog, selection.of_root(root))
 
 
 class Certainty:
@@ -211,8 +208,8 @@ def lost_items(
 ) -> set[int]:
     """Return those of the items, none of them scanned, whose file is no more where it was.
 
-    It is gone from a root that is there; or the whole root is gone, and everything in it stands,
-    under the same names, in a scanned folder or one below it: then the root was moved. `digests`:
+    It is gone from a root that is there; or the whole root is gone or empty, and all of it stands,
+    under the same names, in a scanned folder or one below it: then it was moved. `digests`:
     hex SHA-256 of scanned files by path.
     """
     roots, scope = picture_roots(catalog), Scope(places.scope())
@@ -223,7 +220,7 @@ def lost_items(
     for path, digest in digests.items():
         holders[digest].append(path)
     for path in roots:
-        if (scope.holds(path) and not away.holds(path)) or presence(path) is not Presence.MISSING:
+        if (scope.holds(path) and not away.holds(path)) or is_there(path):
             continue
         known = {p[len(path) :]: item for p, item in catalog.known_under(path).items()}
         for base in _bases_of(known, holders, places):
