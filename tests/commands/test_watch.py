@@ -123,7 +123,7 @@ def test_sentences_and_single_pictures_are_watched_too(
     texts.with_suffix(".new").write_text("a white wall\n", encoding="utf-8")
     texts.with_suffix(".new").replace(texts)
     watching.until(lambda: held() == {"red.png", "a white wall"})
-    draw(photos / "red.png", CYAN, (40, 40))
+    draw(photos / "other.png", CYAN, (40, 40)).replace(photos / "red.png")  # never half written
     watching.until(lambda: {"changed": 1, "encoded": 1} in watching.updates())
 
 
