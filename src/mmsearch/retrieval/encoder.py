@@ -21,7 +21,7 @@ from mmsearch.retrieval.folder import (
     ModelFolder,
     verify_file,
 )
-from mmsearch.retrieval.runtime import load_runtime
+from mmsearch.retrieval.runtime import give_back_memory, load_runtime
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -98,6 +98,7 @@ class OnnxEncoder:
             rows[part] = self._image.run({self._image.inputs[0]: pixels})
         if self._use.once:
             self._image = None
+            give_back_memory()
         return rows
 
     def encode_texts(self, texts: Sequence[str], /) -> Vectors:
@@ -118,6 +119,7 @@ class OnnxEncoder:
             rows[chosen] = self._text.run(_text_feed(self._text, tokens, lengths))
         if self._use.once:
             self._text = self._tokens = None
+            give_back_memory()
         return rows
 
     def _load_tower(self, file: Path) -> "_Tower":
