@@ -249,6 +249,15 @@ def test_a_path_that_never_existed_is_an_input_error(
     assert catalog.roots() == []
 
 
+def test_a_path_below_a_root_that_is_not_mounted_says_so(
+    catalog: Catalog, encoder: FakeEncoder, photos: Path, tmp_path: Path
+) -> None:
+    ingest(catalog, encoder, [photos])
+    photos.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"sub lies in .*, which is missing or empty now; mount"):
+        ingest(catalog, encoder, [photos / "sub"])
+
+
 def test_a_bad_file_is_a_failure_that_is_not_tried_again_until_it_changes(
     catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ do not fill a folder.
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,7 +17,15 @@ from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import KnownFile, Root, RootKind
 from mmsearch.retrieval.decode import shown
-from mmsearch.retrieval.paths import EVERYTHING, Filter, Scope, is_gone, separate, upwards
+from mmsearch.retrieval.paths import (
+    EVERYTHING,
+    Filter,
+    Scope,
+    contains,
+    is_gone,
+    separate,
+    upwards,
+)
 from mmsearch.retrieval.scan import has_picture_suffix
 
 
@@ -122,7 +130,7 @@ def settle(catalog: Catalog, paths: Sequence[bytes], names: Filter = EVERYTHING)
     stands = {path: presence(path) for path in paths}
     for path, found in stands.items():
         if found is Presence.MISSING and path not in known:
-            raise InputError(f"no such file or folder: {shown(path)}")
+            raise InputError(_missing(path, known))
     remembered = frozenset(remembered_roots(catalog))
     places = Places(known=remembered, names=names)
     wanted = Scope(paths)
@@ -140,6 +148,17 @@ def settle(catalog: Catalog, paths: Sequence[bytes], names: Filter = EVERYTHING)
     folders = {path for path, root in known.items() if root.kind is RootKind.FOLDER}
     places.bases = {path: _base(path, folders) for path in places.online}
     return places
+
+
+def _missing(path: bytes, known: Iterable[bytes]) -> str:
+    """Return what to say of a path that is not there: its drive may just not be mounted."""
+    for root in known:
+        if contains(root, path) and presence(root) in (Presence.MISSING, Presence.EMPTY):
+            return (
+                f"{shown(path)} lies in {shown(root)}, which is missing or empty now; mount it "
+                "and run this again"
+            )
+    return f"no such file or folder: {shown(path)}"
 
 
 def _base(path: bytes, folders: Collection[bytes]) -> bytes:
