@@ -18,6 +18,7 @@ APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
 SCHEMA_VERSION = 2
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
+_READ_WRITE = "mode=rw"
 
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -56,7 +57,7 @@ def _made_version(directory: Path) -> int:
     except OSError as error:
         raise InputError(f"cannot read the library {directory}: {error.strerror}") from error
     with explained(directory):
-        connection = _connect(directory, read_mode(directory))
+        connection = _connect_reading(directory)
         try:
             return _version(connection, directory)
         finally:
@@ -73,7 +74,7 @@ def connect_reader(directory: Path) -> sqlite3.Connection:
     if not (directory / FILE).exists():
         raise _absent(directory)
     with explained(directory):
-        connection = _connect(directory, read_mode(directory))
+        connection = _connect_reading(directory)
         try:
             version = _version(connection, directory)
             if version == 0:
@@ -96,7 +97,7 @@ def connect_unverified(directory: Path) -> sqlite3.Connection:
     Damage beyond the file's header shows when something is read.
     """
     with explained(directory):
-        connection = _connect(directory, read_mode(directory))
+        connection = _connect_reading(directory)
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA cell_size_check = 1")
     return connection
@@ -132,7 +133,7 @@ def read_mode(directory: Path) -> str:
     (and forbid themselves to write), so that the last to close leaves no write-ahead log.
     """
     if os.access(directory, os.W_OK):
-        return "mode=rw"
+        return _READ_WRITE
     log, shared = directory / f"{FILE}-wal", directory / f"{FILE}-shm"
     if shared.exists() or (log.exists() and log.stat().st_size > 0):
         return "mode=ro"
@@ -169,6 +170,29 @@ def _connect(directory: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(path)}?{mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
     )
+
+
+def _connect_reading(directory: Path) -> sqlite3.Connection:
+    """Open the catalog for reading, also where the disk is full.
+
+    Readers share a small file in memory with the writer. Where there is no room for it, the
+    catalog is opened as if by its only user, who needs none; others wait meanwhile.
+    """
+    mode = read_mode(directory)
+    connection = _connect(directory, mode)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if mode != _READ_WRITE or code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+            raise
+        connection = _connect(directory, mode)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _version(connection: sqlite3.Connection, directory: Path) -> int:

@@ -40,8 +40,15 @@ class WriterLock:
                 f"process {holder or 'unknown'} is writing to the library {directory}; "
                 "wait for it to end and run this again"
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self._close()
+            raise InputError(
+                f"cannot write to the library {directory}: {error.strerror}; free some space and "
+                "run this again"
+            ) from error
         _held.add(self)
 
     def release(self) -> None:
