@@ -182,16 +182,12 @@ def _connect_reading(directory: Path) -> sqlite3.Connection:
     connection = _connect(directory, mode)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
+    except sqlite3.Error as error:  # whatever else is wrong shows when something is read
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if mode != _READ_WRITE or code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
-            raise
-        connection = _connect(directory, mode)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    except BaseException:
-        connection.close()
-        raise
+        if mode == _READ_WRITE and code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+            connection.close()
+            connection = _connect(directory, mode)
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
 
 
