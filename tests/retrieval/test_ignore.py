@@ -41,9 +41,9 @@ def _reached(patterns: dict[str, str], path: str) -> bool:
     for depth in range(len(parts)):
         folder = "/".join(parts[:depth])
         if folder in patterns:
-            raw = f"/root/{folder}".rstrip("/").encode()
+            raw = f"/base/{folder}".rstrip("/").encode()
             stack = (*stack, IgnoreFile(raw, parse(patterns[folder].encode())))
-        entry = f"/root/{'/'.join(parts[: depth + 1])}".encode()
+        entry = f"/base/{'/'.join(parts[: depth + 1])}".encode()
         if is_ignored(stack, entry, is_folder=depth < len(parts) - 1):
             return False
     return True
