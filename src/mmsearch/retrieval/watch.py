@@ -92,7 +92,7 @@ class _Watch:
             roots = self._roots()
             stamps = {root.raw: _stamp(root) for root in roots}
             folders = [r.raw for r in roots if r.kind is RootKind.FOLDER and stamps[r.raw]]
-            pending.roots.update(root.raw for root in roots if root.kind is not RootKind.TEXTS)
+            self._collect(pending, roots, ())  # what changed before the stamps were taken
             with closing(_events(outermost(folders))) as events:
                 for touched in events:
                     now = {root.raw: _stamp(root) for root in roots}
