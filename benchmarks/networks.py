@@ -20,7 +20,13 @@ from measuring import WORK, say
 from synthetic import DIM, SPACE, Synthetic
 
 from mmsearch.core import Interpolation, Preprocessing, Resize
-from mmsearch.retrieval.folder import MODEL_FILE, ModelDescription, TextSpec, write_model_folder
+from mmsearch.retrieval.folder import (
+    MODEL_FILE,
+    Cleaning,
+    ModelDescription,
+    TextSpec,
+    write_model_folder,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -159,7 +165,7 @@ def _complete_clip(pair: Path, vocabulary: Path) -> None:
     description = ModelDescription(
         space=SPACE,
         preprocessing=_PREPROCESSING,
-        text=TextSpec(_LENGTH, lowercase=True),
+        text=TextSpec(_LENGTH, (Cleaning.NFC, Cleaning.LOWER)),
         licence="for benchmarks only",
         source={"architecture": _ARCHITECTURE, "weights": "random"},
     )

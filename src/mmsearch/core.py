@@ -33,11 +33,24 @@ class Modality(StrEnum):
 class Resize(StrEnum):
     """How a picture meets the encoder's input size.
 
-    SQUASH ignores the aspect ratio; CROP scales the short side and cuts the centre.
+    SQUASH ignores the aspect ratio; CROP scales the short side and cuts the centre; PAD scales
+    the long side and lays the picture in the middle of a plain ground.
     """
 
     SQUASH = "squash"
     CROP = "crop"
+    PAD = "pad"
+
+
+class Cut(StrEnum):
+    """Where a central cut begins, of `gap` pixels that are too many.
+
+    ROUND is round(gap / 2), half to even, as torchvision does; FLOOR is gap // 2, as
+    transformers does.
+    """
+
+    ROUND = "round"
+    FLOOR = "floor"
 
 
 class Interpolation(StrEnum):
@@ -52,7 +65,9 @@ class Interpolation(StrEnum):
 class Preprocessing:
     """What is done to a picture before the encoder sees it.
 
-    `size` is (height, width) in pixels; `mean` and `std` act on RGB in [0, 1].
+    `size` is (height, width) in pixels; `mean` and `std` act on RGB in [0, 1]. With CROP the
+    short side is scaled to `short_side` pixels before the centre is cut out; None: so that the
+    picture just covers `size`. With PAD the ground has the grey value `fill`, 0 to 255.
     """
 
     size: tuple[int, int]
@@ -60,10 +75,17 @@ class Preprocessing:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    short_side: int | None = None
+    cut: Cut = Cut.ROUND
+    fill: int = 0
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise ConfigError(f"image size {self.size} must be at least 1 x 1 pixel")
+        if self.short_side is not None and self.short_side < max(self.size):
+            raise ConfigError(f"a short side of {self.short_side} does not cover {self.size}")
+        if not 0 <= self.fill <= 255:
+            raise ConfigError(f"fill must be from 0 to 255, not {self.fill}")
         if min(self.std) <= 0:
             raise ConfigError(f"std {self.std} must be positive")
 

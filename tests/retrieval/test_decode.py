@@ -6,6 +6,7 @@ import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 from tests.retrieval.drawing import RED, draw
 
-from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
+from mmsearch.core import Cut, Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError, InputError
 from mmsearch.retrieval.decode import (
     Limits,
@@ -273,7 +274,7 @@ def test_a_picture_of_the_right_size_is_not_touched() -> None:
 def test_the_crop_is_the_centre_at_the_short_sides_scale(
     source: tuple[int, int], target: tuple[int, int], box: tuple[float, ...]
 ) -> None:
-    found = crop_box(source, target)
+    found = crop_box(source, prepare(target[1], target[0], Resize.CROP))
     assert np.allclose(found, box, atol=0.51)
     assert all(value >= 0 for value in found)
     assert found[2] <= source[0]
@@ -293,6 +294,37 @@ def test_cropping_equals_resizing_the_whole_and_cutting_the_centre(
     expected = np.asarray(whole.crop((left, top, left + 24, top + 24))).astype(int)
     found = resize(np.asarray(picture), prepare(24, 24, Resize.CROP, interpolation))
     assert np.abs(found.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(90, 50), (50, 91), (33, 33), (20, 24)])
+@pytest.mark.parametrize("cut", list(Cut))
+def test_a_cut_may_be_taken_out_of_a_larger_picture(size: tuple[int, int], cut: Cut) -> None:
+    wanted = replace(prepare(24, 24, Resize.CROP), short_side=29, cut=cut)
+    picture = gradient(*size)
+    short = min(size)
+    width, height = (29 if side == short else int(29 * side / short) for side in size)
+    gaps = (width - 24, height - 24)
+    left, top = (round(gap / 2) if cut is Cut.ROUND else gap // 2 for gap in gaps)
+    whole = picture.resize((width, height), Image.Resampling.BILINEAR)
+    expected = np.asarray(whole.crop((left, top, left + 24, top + 24))).astype(int)
+    found = decode_bytes(encoded(picture, "PNG"), wanted).astype(int)
+    assert np.abs(found - expected).max() <= 2
+
+
+def test_a_picture_of_the_inputs_size_is_still_cut_out_of_the_larger_one() -> None:
+    wanted = replace(prepare(24, 24, Resize.CROP), short_side=48)
+    whole = gradient(24, 24).resize((48, 48), Image.Resampling.BILINEAR)
+    found = decode_bytes(encoded(gradient(24, 24), "PNG"), wanted).astype(int)
+    assert np.abs(found - np.asarray(whole.crop((12, 12, 36, 36))).astype(int)).max() <= 2
+
+
+def test_padding_keeps_the_whole_picture_in_the_middle_of_a_plain_ground() -> None:
+    wanted = replace(prepare(20, 30, Resize.PAD), fill=9)
+    found = resize(np.full((10, 40, 3), 200, dtype=np.uint8), wanted)
+    assert found.shape == (20, 30, 3)
+    assert (found[6:14] == 200).all()  # 30 x round(7.5) = 8, from (20 - 8) // 2
+    assert (found[:6] == 9).all()
+    assert (found[14:] == 9).all()
 
 
 def test_a_thread_thin_picture_is_cropped_without_growing_huge() -> None:

@@ -15,8 +15,16 @@ from tokenizers import Tokenizer, models
 
 from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import ConfigError, ModelError
-from mmsearch.retrieval.encoder import OnnxEncoder, Use, clean_text, normalise, unit_rows
-from mmsearch.retrieval.folder import read_model_folder, write_model_folder
+from mmsearch.retrieval.cleaning import clean_text
+from mmsearch.retrieval.encoder import OnnxEncoder, Precision, Use, normalise
+from mmsearch.retrieval.folder import (
+    Cleaning,
+    ModelFolder,
+    TextSpec,
+    read_model_folder,
+    write_model_folder,
+)
+from mmsearch.retrieval.tower import unit_rows
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +198,145 @@ def test_a_zero_row_stays_zero() -> None:
     np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0]]), atol=1e-7)
 
 
-def test_a_sentence_is_composed_and_valid_unicode() -> None:
-    assert clean_text("Cafe\u0301", lowercase=False) == "Caf\u00e9"
-    assert clean_text("É\udc80", lowercase=True) == "é?"
+@pytest.mark.parametrize(
+    ("steps", "text", "clean"),
+    [
+        ((), "\udc80\u00a0", "?\u00a0"),
+        ((Cleaning.NFC,), "Cafe\u0301", "Caf\u00e9"),
+        ((Cleaning.NFC, Cleaning.LOWER), "E\u0301\udc80", "\u00e9?"),
+        ((Cleaning.FTFY,), "d\u00c3\u00a9j\u00c3\u00a0 vu", "d\u00e9j\u00e0 vu"),
+        ((Cleaning.FTFY,), "a dog\u2019s", "a dog's"),
+        ((Cleaning.HTML,), "a &amp;amp; b", "a & b"),
+        ((Cleaning.PUNCTUATION,), "a_dog's (life)!", "a dogs life"),
+        ((Cleaning.WHITESPACE,), " a\t\n b\u3000c ", "a b c"),
+        ((Cleaning.PUNCTUATION, Cleaning.LOWER, Cleaning.WHITESPACE), "A - B", "a b"),
+        ((Cleaning.FTFY,), "plain", "plain"),
+    ],
+)
+def test_a_sentence_is_cleaned_step_by_step(
+    steps: tuple[Cleaning, ...], text: str, clean: str
+) -> None:
+    assert clean_text(text, steps) == clean
+
+
+def test_steps_of_cleaning_are_done_in_the_order_given(tmp_path: Path) -> None:
+    folder = make_model(tmp_path)
+    spec = TextSpec(folder.text.length, (Cleaning.HTML, Cleaning.PUNCTUATION))
+    encoder = OnnxEncoder(write_model_folder(tmp_path, replace(folder, text=spec)))
+    assert np.array_equal(encoder.encode_texts(["&quot;red&quot;"]), [[1, 0, 0, 0]])
+
+
+def _text_network(path: Path, inputs: list[tuple[str, int, list[int | str]]]) -> ModelFolder:
+    """Write a model whose vector counts tokens and what its second input holds."""
+    folder = make_model(path)
+    casts = [
+        helper.make_node("Cast", [name], [f"{name}_f"], to=1)
+        if rank == 2
+        else helper.make_node("Cast", [name], [f"{name}_g"], to=1)
+        for name, rank in ((name, len(shape)) for name, _, shape in inputs)
+    ]
+    sums = []
+    for name, _, shape in inputs:
+        if len(shape) == 2:
+            node = helper.make_node("ReduceSum", [f"{name}_f", "axis_1"], [f"{name}_s"], keepdims=1)
+        else:
+            node = helper.make_node("Unsqueeze", [f"{name}_g", "axis_1"], [f"{name}_s"])
+        sums.append(node)
+    names = [f"{name}_s" for name, _, _ in inputs]
+    join = helper.make_node("Concat", names, ["columns"], axis=1)
+    product = helper.make_node("MatMul", ["columns", "table"], ["embedding"])
+    infos = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs]
+    table = np.eye(len(inputs), DIM)
+    save_network(path / "text.onnx", [*casts, *sums, join, product], infos, table)
+    return folder
+
+
+INT32, INT64 = 6, 7
+
+
+def test_a_text_network_is_fed_by_the_names_and_types_that_it_declares(tmp_path: Path) -> None:
+    wanted = [("input_ids", INT32), ("attention_mask", INT64), ("token_type_ids", INT64)]
+    inputs: list[tuple[str, int, list[int | str]]] = [(n, t, ["b", "l"]) for n, t in wanted]
+    folder = write_model_folder(tmp_path, _text_network(tmp_path, inputs))
+    rows = OnnxEncoder(folder).encode_texts(["red", "red green blue"])
+    ids = np.array([[1 + 4 + 2, 3, 0, 0], [1 + 4 + 5 + 6 + 2, 5, 0, 0]])  # start, words, end
+    assert np.allclose(rows, ids / np.linalg.norm(ids, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("batch", ["b", 1, 3])
+@pytest.mark.parametrize("length", ["l", 8])
+def test_fixed_axes_of_a_network_are_filled_up(
+    tmp_path: Path, batch: int | str, length: int | str
+) -> None:
+    inputs: list[tuple[str, int, list[int | str]]] = [
+        ("text", INT32, [batch, length]),
+        ("position_ids", INT64, [batch, length]),
+    ]
+    folder = write_model_folder(tmp_path, _text_network(tmp_path, inputs))
+    sentences = ["red", "green blue", "blue", "red red red red"]
+    encoder = OnnxEncoder(folder, Use(batch_size=2))
+    rows = encoder.encode_texts(sentences)
+    alone = np.concatenate([encoder.encode_texts([sentence]) for sentence in sentences])
+    sums = np.array([7, 14, 9, 19])
+    positions = rows[:, 1] / rows[:, 0] * sums
+    if length == 8:
+        assert np.allclose(positions, 28)  # 0 + 1 + ... + 7
+        assert np.allclose(rows, alone)
+    else:
+        assert set(np.round(positions)) <= {3, 6, 15}  # of the longest of the batch
+
+
+def test_a_model_may_want_every_sentence_at_its_full_length(tmp_path: Path) -> None:
+    inputs: list[tuple[str, int, list[int | str]]] = [("tokens", INT64, ["b", "l"])]
+    inputs.append(("position_ids", INT64, ["b", "l"]))
+    folder = _text_network(tmp_path, inputs)
+    full = replace(folder, text=TextSpec(8, pad=3, fixed=True))
+    rows = OnnxEncoder(write_model_folder(tmp_path, full)).encode_texts(["red"])
+    wanted = np.array([1 + 4 + 2 + 5 * 3, 28])
+    assert np.allclose(rows[0, :2], wanted / np.linalg.norm(wanted))
+
+
+def test_a_network_of_fewer_tokens_than_promised_is_a_model_error(tmp_path: Path) -> None:
+    folder = write_model_folder(tmp_path, _text_network(tmp_path, [("text", INT32, ["b", 3])]))
+    encoder = OnnxEncoder(folder)
+    assert encoder.encode_texts(["red"]).shape == (1, DIM)
+    with pytest.raises(ModelError, match="takes 3 tokens"):
+        encoder.encode_texts(["red green"])
+
+
+def test_a_network_whose_input_is_of_a_strange_type_is_a_model_error(tmp_path: Path) -> None:
+    folder = make_model(tmp_path)
+    nodes = [helper.make_node("Cast", ["pixels"], ["embedding"], to=1)]
+    inputs = [helper.make_tensor_value_info("pixels", 11, ["b", DIM])]
+    save_network(tmp_path / "image.onnx", nodes, inputs, np.zeros((1, DIM)))
+    with pytest.raises(ModelError, match=r"takes tensor\(double\)"):
+        OnnxEncoder(write_model_folder(tmp_path, folder)).encode_images([_plain(1, 2, 3)])
+
+
+def test_the_embedding_may_be_any_output_by_its_name(tmp_path: Path) -> None:
+    folder = make_model(tmp_path)
+    named = write_model_folder(tmp_path, replace(folder, text_output="embedding"))
+    assert np.array_equal(OnnxEncoder(named).encode_texts(["red"]), [[1, 0, 0, 0]])
+    wrong = write_model_folder(tmp_path, replace(folder, text_output="text_embeds"))
+    with pytest.raises(ModelError, match="no output 'text_embeds', only embedding"):
+        OnnxEncoder(wrong).encode_texts(["red"])
+
+
+def test_the_8_bit_network_is_run_where_there_is_one_and_it_is_wanted(tmp_path: Path) -> None:
+    folder = make_model(tmp_path)
+    inputs = [helper.make_tensor_value_info("tokens", INT64, ["b", "l"])]
+    nodes = [helper.make_node("Gather", ["table", "tokens"], ["words"])]
+    nodes.append(helper.make_node("ReduceSum", ["words", "axis_1"], ["embedding"], keepdims=0))
+    save_network(tmp_path / "text.int8.onnx", nodes, inputs, np.tile([0, 0, 0, 1.0], (9, 1)))
+    folder = write_model_folder(tmp_path, folder)
+    assert "text.int8.onnx" in folder.files
+    answers = {
+        precision: OnnxEncoder(folder, Use(precision=precision)).encode_texts(["red"])[0, 0]
+        for precision in Precision
+    }
+    assert answers == {Precision.AUTO: 0, Precision.FP32: 1, Precision.INT8: 0}
+    with pytest.raises(ModelError, match="no 8-bit image network"):
+        OnnxEncoder(folder, Use(precision=Precision.INT8)).encode_images([_plain(1, 2, 3)])
 
 
 def test_a_text_query_loads_neither_the_image_tower_nor_pillow(folder: Path) -> None:

@@ -84,7 +84,10 @@ def _document(folder: "ModelFolder") -> dict[str, object]:
             "resize": image.resize.value,
             "interpolation": image.interpolation.value,
         },
-        "text": {"length": folder.text.length, "lowercase": folder.text.lowercase},
+        "text": {
+            "length": folder.text.length,
+            "cleaning": [step.value for step in folder.text.cleaning],
+        },
         "source": dict(folder.source),
         "data": dict(folder.data),
         "metrics": dict(folder.metrics),

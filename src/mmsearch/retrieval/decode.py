@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize
+from mmsearch.core import Cut, Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError
 from mmsearch.retrieval.colour import orientation, upright_rgb
 from mmsearch.retrieval.files import AnyPath, open_regular
@@ -145,20 +145,22 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
         image.load()
         return np.array(upright_rgb(image))
     if image.format in {"JPEG", "MPO"}:
-        height, width = (_DRAFT_MARGIN * n for n in preprocessing.size)
+        least = preprocessing.short_side or 0
+        height, width = (_DRAFT_MARGIN * max(n, least) for n in preprocessing.size)
         image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
     image.load()
     return np.array(_resize(upright_rgb(image), preprocessing))
 
 
 def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Bring (h, w, 3) uint8 pixels to the encoder's input size; the same when already there.
+    """Bring (h, w, 3) uint8 pixels to the encoder's input size; those of that size stay.
 
     The filter is Pillow's antialiased, separable resampling: its support grows with the scale,
     and values are rounded to 8 bits between the two passes, whose order Pillow chooses. SQUASH
     scales both sides. CROP is torchvision's `Resize` + `CenterCrop`: one scale so that the
     picture just covers the input, the long side rounded down, the cut beginning at
-    round((long - input) / 2), half to even; only the part that stays is computed.
+    round((long - input) / 2), half to even (or rounded down: `cut`); only the part that stays is
+    computed. PAD is one scale so that the picture just fits, in the middle of a plain ground.
     """
     if pixels.shape[:2] == preprocessing.size:
         return pixels
@@ -167,23 +169,49 @@ def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
 
 def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     height, width = preprocessing.size
-    if image.size == (width, height):
-        return image
-    box = None if preprocessing.resize is Resize.SQUASH else crop_box(image.size, (width, height))
-    return image.resize((width, height), _FILTER[preprocessing.interpolation], box=box)
+    size, filtered = (width, height), _FILTER[preprocessing.interpolation]
+    match preprocessing.resize:
+        case _ if image.size == size and preprocessing.short_side is None:
+            return image
+        case Resize.SQUASH:
+            return image.resize(size, filtered)
+        case Resize.CROP:
+            return image.resize(size, filtered, box=crop_box(image.size, preprocessing))
+        case Resize.PAD:
+            ratio = max(image.width / width, image.height / height)
+            scaled = image.resize(
+                (max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), filtered
+            )
+            ground = Image.new("RGB", size, (preprocessing.fill,) * 3)
+            ground.paste(scaled, ((width - scaled.width) // 2, (height - scaled.height) // 2))
+            return ground
 
 
-def crop_box(source: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the part of `source` that fills `target` (width, height): left, top, right, bottom.
+def crop_box(
+    source: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[float, float, float, float]:
+    """Return the part of `source` (width, height) that a crop keeps: left, top, right, bottom.
 
     In pixels of the source, between 0 and its size.
     """
-    (source_width, source_height), (width, height) = source, target
-    if width * source_height >= height * source_width:
-        scaled = (width, max(height, int(width * source_height / source_width)))
+    source_width, source_height = source
+    height, width = preprocessing.size
+    short = preprocessing.short_side
+    by_width = (
+        width * source_height >= height * source_width
+        if short is None
+        else source_width <= source_height
+    )
+    if by_width:
+        across_all = short or width
+        scaled = (across_all, max(height, int(across_all * source_height / source_width)))
     else:
-        scaled = (max(width, int(height * source_width / source_height)), height)
-    left, top = (round((s - t) / 2.0) for s, t in zip(scaled, target, strict=True))
+        down_all = short or height
+        scaled = (max(width, int(down_all * source_width / source_height)), down_all)
+    left, top = (
+        round(gap / 2.0) if preprocessing.cut is Cut.ROUND else gap // 2
+        for gap in (scaled[0] - width, scaled[1] - height)
+    )
     across, down = source_width / scaled[0], source_height / scaled[1]
     return (
         left * across,

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,10 +120,16 @@ def space_digest(towers: Towers, length: int) -> str:
         "" if towers.image is None else weights_digest(towers.image),
         weights_digest(towers.text),
         towers.tokenizer.to_str(),
-        json.dumps(None if preprocessing is None else asdict(preprocessing)),
+        json.dumps(None if preprocessing is None else _facts(preprocessing)),
         str(length),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _facts(preprocessing: Preprocessing) -> dict[str, object]:
+    """Return what a trained model's preprocessing consists of; the other settings are fixed."""
+    names = ("size", "resize", "interpolation", "mean", "std")
+    return {name: getattr(preprocessing, name) for name in names}
 
 
 def compare(towers: Towers, folder: ModelFolder, samples: Samples) -> Agreement:

@@ -1,0 +1,1 @@
+"""Other people's models become model folders: torch, open_clip and transformers, here only."""
