@@ -10,7 +10,8 @@ from tests.retrieval.drawing import RED, draw
 from tests.retrieval.onnx_models import make_model
 from typer.testing import CliRunner
 
-from mmsearch.cli import MODULES, app, build
+from mmsearch.cli import app
+from mmsearch.commands.application import MODULES, build
 
 FORBIDDEN = """
     torch torchvision transformers open_clip timm sqlite_utils matplotlib tensorboard safetensors

@@ -55,6 +55,16 @@ def several(question: str, hits: "Sequence[Hit]", form: Form) -> bytes:
             return b"".join(_rows(hits, form))
 
 
+def failed(question: str, reason: str, form: Form) -> bytes:
+    """Return the output for one of several questions that could not be asked.
+
+    Only JSON has a place for it: an object a question, whatever comes of it.
+    """
+    if form is not Form.JSON:
+        return b""
+    return _encoded(json.dumps({"query": question, "hits": [], "error": reason}) + "\n")
+
+
 def csv_header(*, named: bool = False) -> bytes:
     """Return the first line of CSV; `named` has the question as its first column."""
     columns = ["rank", "score", "id", "modality", "path", "text"]

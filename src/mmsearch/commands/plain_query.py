@@ -1,0 +1,111 @@
+"""The flags of `mmsearch query`, and reading the usual ones without a parser of command lines.
+
+`parse` answers only where it is sure to mean what typer would: everything else, mistakes
+included, is typer's to read.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+_COMPLETION: Final = "_MMSEARCH_COMPLETE"
+
+
+class Target(StrEnum):
+    """What to look for."""
+
+    IMAGES = "images"
+    TEXTS = "texts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What was asked for on the command line, as it was written."""
+
+    text: str | None = None
+    image: tuple[Path, ...] = ()
+    target: Target | None = None
+    k: int = 10
+    as_json: bool = False
+    as_csv: bool = False
+    paths: bool = False
+    null: bool = False
+    html: Path | None = None
+    online: bool = False
+    library: Path | None = None
+    model: str | None = None
+
+
+class _NotPlainError(Exception):
+    """The words need a real parser."""
+
+
+def _whole_number(word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise _NotPlainError
+    return int(word)
+
+
+def _target(word: str) -> Target:
+    if word not in Target:
+        raise _NotPlainError
+    return Target(word)
+
+
+SWITCHES: Final[Mapping[str, str]] = {
+    "--json": "as_json",
+    "--csv": "as_csv",
+    "--paths": "paths",
+    "--null": "null",
+    "-0": "null",
+    "--online": "online",
+}
+VALUES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
+    "--for": ("target", _target),
+    "--top": ("k", _whole_number),
+    "-k": ("k", _whole_number),
+    "--html": ("html", Path),
+    "--library": ("library", Path),
+    "--model": ("model", str),
+    "--image": ("image", Path),
+}
+
+
+def parse(words: Sequence[str]) -> Flags | None:
+    """Return the flags that the words after `query` set; None when typer has to read them.
+
+    That is so for whatever is not a flag known here with a plain value, or the one text.
+    """
+    if _COMPLETION in os.environ:
+        return None
+    try:
+        return Flags(**_read(iter(words)))
+    except _NotPlainError:
+        return None
+
+
+def _read(words: Iterator[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in words:
+        if word in SWITCHES:
+            found[SWITCHES[word]] = True
+        elif word in VALUES:
+            _set(found, word, next(words, ""))
+        elif (word.startswith("-") and word != "-") or "text" in found:
+            raise _NotPlainError
+        else:
+            found["text"] = word
+    return found
+
+
+def _set(found: dict[str, Any], flag: str, value: str) -> None:
+    if not value or value.startswith("-"):
+        raise _NotPlainError
+    name, convert = VALUES[flag]
+    if name == "image":
+        found[name] = (*found.get(name, ()), convert(value))
+    else:
+        found[name] = convert(value)
