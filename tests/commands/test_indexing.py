@@ -237,16 +237,25 @@ def test_an_interrupted_run_keeps_what_it_did_and_goes_on(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_process_with_code_130(photos: Path, model: Path) -> None:
+def test_ctrl_c_ends_the_process_with_code_130(photos: Path, model: Path, tmp_path: Path) -> None:
     for number in range(3000):
         draw(photos / f"{number}.bmp", (number % 251, number % 241, number % 239), (64, 64))
     command = [sys.executable, "-m", "mmsearch", "index", str(photos), "--model", str(model)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        time.sleep(3.0)
+        while running.poll() is None and not _has_begun(tmp_path / "library"):
+            time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode in (0, 130)
     assert b"Traceback" not in errors
+
+
+def _has_begun(library: Path) -> bool:
+    """Say whether pictures are on their way into a library."""
+    if not Catalog.exists(library):
+        return False
+    with Catalog.open(library) as catalog:
+        return bool(catalog.roots())
 
 
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(

@@ -63,7 +63,7 @@ def program(folder: bytes, model: Path, tmp_path_factory: pytest.TempPathFactory
 
     def run(*arguments: str | bytes, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
         command = [script, *(os.fsencode(word) for word in arguments), b"--library", library]
-        return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=60)
+        return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
 
     done = run("index", folder, "--model", str(model), "--json")
     assert done.returncode == 0, done.stderr

@@ -189,7 +189,7 @@ def _cut_short(
 ) -> Ended:
     """Run a command that takes so many seconds and kill it, the earlier the more attempts fail."""
     process = start(*command)
-    time.sleep(rng.uniform(0.4, 1.0) * (seconds or duration()) * 0.85**attempt)
+    time.sleep(rng.uniform(0.4, 1.0) * (seconds or duration()) * 0.75**attempt)
     process.kill()
     return ended(process)
 

@@ -81,7 +81,7 @@ def _made(library: Path) -> bool:
 
 def _connected(library: Path) -> sqlite3.Connection:
     path = quote(str(library / oracle.FILE))
-    return sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)
+    return sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=60.0)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tests.faults import oracle
 from tests.faults.libraries import BATCH, Place, check_completed, check_kept, check_sound, supplies
 from tests.faults.oracle import State
-from tests.faults.processes import BUSY, Ended, ended, environment, run, start
+from tests.faults.processes import BUSY, SECONDS, Ended, ended, environment, run, start
 from tests.faults.watcher import Watcher
 
 from mmsearch.core import Modality
@@ -28,6 +29,7 @@ POLLS: Final = 20  # of a case, at least
 EACH: Final = {2: 20, 8: 5}  # sentences that each of so many writers adds
 _PROCESS: Final = Path(__file__).with_name("writer_process.py")
 _K: Final = 7
+_ATTEMPTS: Final = 5  # to stop a writer before it has ended
 
 
 def taking_turns(writers: int) -> Run:
@@ -80,14 +82,19 @@ def _check_refusals(ending: Ended, pids: set[str]) -> None:
 
 def killed_at_work(rng: random.Random, folder: Path) -> None:
     """Stop a writer in the middle, meet it with others, kill it: the lock is free at once."""
-    place = Place(folder)
+    place, state = Place(folder), State()
     place.draw(10 * BATCH)
     with Watcher(place.library) as watcher:
-        writer = start(*place.arguments())
-        _wait(lambda: watcher.seen.rows or writer.poll() is not None)
-        time.sleep(rng.uniform(0.0, 0.02))
-        writer.send_signal(signal.SIGSTOP)
-        assert writer.poll() is None, "it was faster than the reader"
+        for _ in range(_ATTEMPTS):
+            writer = start(*place.arguments())
+            _wait(partial(_has_written, writer, watcher, len(state.rows)))
+            time.sleep(rng.uniform(0.0, 0.02))
+            writer.send_signal(signal.SIGSTOP)
+            if writer.poll() is None:
+                break
+            state = check_completed(place, state, ended(writer), rng)  # it was faster
+            place.draw(20 * BATCH)
+        assert writer.poll() is None, "every run ended before it was stopped"
         second = place.index()
         assert second.code == BUSY, second
         assert f"process {writer.pid} is writing" in second.err, second
@@ -101,8 +108,13 @@ def killed_at_work(rng: random.Random, folder: Path) -> None:
     check_completed(place, after, place.index(), rng)
 
 
+def _has_written(writer: subprocess.Popen[str], watcher: Watcher, known: int) -> bool:
+    """Say whether more is in the library than was known, or the writer has ended."""
+    return len(watcher.seen.rows) > known or writer.poll() is not None
+
+
 def _wait(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while not done():
         assert time.monotonic() < deadline, "nothing happened for a minute"
         time.sleep(0.001)

@@ -40,19 +40,26 @@ with Catalog.open(directory, write=True) as catalog:
             Batch(files=tuple(FileRow(name, root, 1, 1, "%064x" % batch, row) for name in names))
         )
         print(batch, flush=True)
+        if batch == batches // 2:
+            sys.stdin.readline()  # until somebody has read along
         if batch % 5 == 4:
             store.refresh(space)
 """
 
 
 def start_writer(directory: Path, batches: int) -> subprocess.Popen[str]:
-    """Start a process that commits batches of 20 and prints each one's number."""
+    """Start a process that commits batches of 20 and prints each one's number.
+
+    Half-way it waits for a line.
+    """
     command = [sys.executable, "-c", WRITER, str(directory), str(batches)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
 
 def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> None:
     process = start_writer(directory, 30)
+    assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.readline()
     seen = set()
@@ -65,6 +72,8 @@ def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> 
             (found,) = store.search(SPACE, Modality.IMAGE, np.eye(16, dtype=np.float32)[:1], 10)
             assert found.ids.tolist() == list(range(1, 11))
             seen.add(revision)
+            process.stdin.close()
+        seen.add(catalog.revision)
         assert catalog.counts().images == 30 * BATCH
         assert store.warnings == []
     process.stdout.close()
@@ -78,6 +87,8 @@ def test_a_killed_writer_has_kept_every_batch_it_reported(directory: Path) -> No
     for _ in range(12):
         reported = int(process.stdout.readline())
     os.kill(process.pid, signal.SIGKILL)
+    assert process.stdin is not None
+    process.stdin.close()
     rest = process.stdout.read().split()
     process.stdout.close()
     process.wait()

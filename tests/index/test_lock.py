@@ -57,7 +57,7 @@ def test_the_lock_dies_with_its_process_though_a_child_lives_on(tmp_path: Path) 
         "from mmsearch.index.lock import WriterLock\n"
         "lock = WriterLock(Path(sys.argv[1]))\n"
         "null = subprocess.DEVNULL\n"
-        "command = ['sleep', '60']\n"
+        "command = ['sleep', '600']\n"
         "sleeper = subprocess.Popen(command, close_fds=False, stdout=null, stderr=null)\n"
         "print(sleeper.pid, flush=True)\n"
     )
@@ -76,7 +76,7 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
         "from mmsearch.index.lock import WriterLock\n"
         "lock = WriterLock(Path(sys.argv[1]))\n"
         "if os.fork() == 0:\n"
-        "    os.close(1); os.close(2); time.sleep(60); os._exit(0)\n"
+        "    os.close(1); os.close(2); time.sleep(600); os._exit(0)\n"
         "print('done', flush=True); os._exit(0)\n"
     )
     process = subprocess.Popen(

@@ -90,9 +90,9 @@ def test_a_deeper_file_decides_before_a_higher_one() -> None:
 
 def test_a_hostile_pattern_takes_no_time() -> None:
     rules = parse(b"*a" * 60 + b"b\n")
-    started = time.monotonic()
+    started = time.process_time()
     assert not is_ignored((IgnoreFile(b"/r", rules),), b"/r/" + b"a" * 250, is_folder=False)
-    assert time.monotonic() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_not_matter() -> None:

@@ -33,7 +33,7 @@ PATH_MAX = 4096  # Linux's, the terminating zero included
 CHECKOUT = Path(__file__).resolve().parents[2]
 ZERO = IngestReport().as_dict()
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
