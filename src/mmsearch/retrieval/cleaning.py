@@ -13,11 +13,14 @@ _NO_PUNCTUATION: Final = str.maketrans("_", " ", string.punctuation.replace("_",
 
 
 def clean_text(text: str, steps: Sequence[Cleaning]) -> str:
-    """Return the sentence as the tokenizer is to see it: valid Unicode, each step in turn."""
-    clean = text.encode("utf-8", "replace").decode("utf-8")
+    """Return the sentence as the tokenizer is to see it: each step in turn, valid Unicode.
+
+    What is left of lone surrogates becomes question marks, last, because FTFY joins pairs.
+    """
+    clean = text
     for step in steps:
         clean = _STEPS[step](clean)
-    return clean
+    return clean.encode("utf-8", "replace").decode("utf-8")
 
 
 def _compose(text: str) -> str:
