@@ -56,9 +56,9 @@ def _application(words: list[str]) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    from mmsearch.commands import application
+    if name != "app":
+        raise AttributeError(f"module 'mmsearch.cli' has no attribute {name!r}")
+    from mmsearch.commands.application import MODULES, build
 
-    if name == "app":
-        globals()["app"] = application.build(application.MODULES.values())
-        return globals()["app"]
-    raise AttributeError(f"module 'mmsearch.cli' has no attribute {name!r}")
+    globals()["app"] = application = build(MODULES.values())
+    return application

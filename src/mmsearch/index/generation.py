@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,6 +180,8 @@ def quarantine(path: Path) -> None:
 
 def synced_copy(source: Path, target: Path) -> None:
     """Copy a file durably; the directory is left to the caller."""
+    import shutil  # brings compression libraries along, which no reader needs
+
     with source.open("rb") as old, target.open("wb") as new:
         shutil.copyfileobj(old, new, 1 << 20)
         new.flush()

@@ -100,7 +100,7 @@ class VectorTable:
             revisions = [row[3] if isinstance(row[3], int) else 0 for row in rows]
             yield ids, np.array(revisions, dtype=np.int64), vectors, problems
 
-    def sample(self, count: int, generator: np.random.Generator) -> Vectors:
+    def sample(self, count: int, generator: "np.random.Generator") -> Vectors:
         """Return up to `count` rows (n, dim) at random, without reading the others."""
         ids = np.array(self._ids(f"SELECT item_id FROM {self.name}"), dtype=np.int64)
         chosen = np.sort(generator.permutation(ids)[:count])

@@ -5,7 +5,6 @@ belongs to the thread that opened it.
 """
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -145,6 +144,8 @@ class Library:
             return None
         if current.digest == space.digest:
             return current
+        import shlex
+
         raise SpaceMismatchError(
             f"the library {self.directory} was indexed with the model {current.name}, not with "
             f"{space.name}; ask it with that model, or encode it anew: "
