@@ -3,62 +3,25 @@
 Each tower loads when it is first asked for, so that a text query pays for one only.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import Final
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import Pixels, Preprocessing, Space, Vectors
-from mmsearch.errors import ConfigError, ModelError
-from mmsearch.retrieval.folder import (
-    SMALL_FILE_BYTES,
-    WEIGHTS_SUFFIX,
-    ModelFolder,
-    verify_file,
-)
+from mmsearch.core import Modality, Pixels, Preprocessing, Space, Vectors
+from mmsearch.errors import ModelError
+from mmsearch.retrieval.folder import ModelFolder
+from mmsearch.retrieval.loading import Precision, TowerLoader, Use
 from mmsearch.retrieval.runtime import give_back_memory
 from mmsearch.retrieval.tokens import Tokens
-from mmsearch.retrieval.tower import Setting, Tower
+from mmsearch.retrieval.tower import Tower
 
-
-class Precision(StrEnum):
-    """Which networks an encoder runs: AUTO takes the 8-bit ones where the model keeps them."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    INT8 = "int8"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """How an encoder is going to be used.
-
-    `threads` None uses every processor that this process may run on; `batch_size` bounds how
-    many pictures or sentences go through a network at once. `verified` compares the checksums
-    of large files, too, when a network is loaded, which takes a moment: worth it before much is
-    encoded. `once`: for a single question, the quickest load and the least memory; a tower is
-    let go of when it has answered. `precision` INT8 insists on 8-bit networks.
-    """
-
-    threads: int | None = None
-    batch_size: int = 32
-    verified: bool = False
-    once: bool = False
-    precision: Precision = Precision.AUTO
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {self.threads}")
-
+__all__ = ["DEFAULT_USE", "OnnxEncoder", "Precision", "Use", "normalise"]
 
 DEFAULT_USE: Final = Use()
+_SAMPLE_TOKENS: Final = 16
 
 
 class OnnxEncoder:
@@ -67,6 +30,7 @@ class OnnxEncoder:
     def __init__(self, folder: ModelFolder, use: Use = DEFAULT_USE) -> None:
         self.folder = folder
         self._use = use
+        self._loader = TowerLoader(folder, use)
         self._image: Tower | None = None
         self._text: Tower | None = None
         self._tokens: Tokens | None = None
@@ -95,15 +59,13 @@ class OnnxEncoder:
         Raises ModelError when the model has no image tower or its file is damaged.
         """
         preprocessing = self.preprocessing
-        if self._image is None:
-            plain = self.folder.path / "image.onnx"
-            file = self._chosen(plain, self.folder.image_int8_path)
-            self._image = self._load_tower(file, self.folder.image_output)
+        network = self._image_tower()
         rows = np.empty((len(images), self.space.dim), dtype=np.float32)
-        for part in self._batches(len(images), self._image):
+        for part in self._batches(len(images), network):
             pixels = _network_input(images[part], preprocessing)
-            rows[part] = self._image.run({self._image.inputs[0].name: pixels})
+            rows[part] = network.run({network.inputs[0].name: pixels})
         if self._use.once:
+            del network
             self._image = None
             give_back_memory()
         return rows
@@ -113,52 +75,66 @@ class OnnxEncoder:
 
         Raises ModelError when the text tower or the tokenizer is damaged.
         """
-        if self._tokens is None:
-            self._tokens = Tokens(self.folder)
-        if self._text is None:
-            file = self._chosen(self.folder.text_path, self.folder.text_int8_path)
-            self._text = self._load_tower(file, self.folder.text_output)
-        sentences = self._tokens.encode(texts)
+        tokens, network = self._tokenizer(), self._text_tower()
+        sentences = tokens.encode(texts)
         order = sorted(range(len(texts)), key=lambda n: len(sentences[n]))
         rows = np.empty((len(texts), self.space.dim), dtype=np.float32)
-        for part in self._batches(len(texts), self._text):
+        for part in self._batches(len(texts), network):
             chosen = order[part]
-            rows[chosen] = self._text.run(
-                self._tokens.feed(self._text, [sentences[n] for n in chosen])
-            )
+            feed = tokens.feed(network, [sentences[n] for n in chosen])
+            rows[chosen] = network.run(feed)
         if self._use.once:
+            del network, tokens
             self._text = self._tokens = None
             give_back_memory()
         return rows
 
-    def _chosen(self, plain: Path, int8: Path | None) -> Path:
-        """Return the network to run: the 8-bit one where it is there and wanted."""
-        if self._use.precision is Precision.INT8 and int8 is None:
-            raise ModelError(
-                f"the model {self.folder.name} has no 8-bit {plain.stem} network; "
-                "use the precision auto"
-            )
-        return plain if int8 is None or self._use.precision is Precision.FP32 else int8
+    def subject(self, tower: Modality, /) -> str:
+        """Name what `seconds` measures; see `machine.batch_size`."""
+        return self._loader.subject(tower, self._sample)
 
-    def _load_tower(self, file: Path, output: str) -> Tower:
-        for name in (file.name, f"{file.name}{WEIGHTS_SUFFIX}"):
-            if name in self.folder.files:
-                below = None if self._use.verified else SMALL_FILE_BYTES
-                verify_file(self.folder, name, below=below)
-        setting = Setting(self._use.threads or available_processors(), once=self._use.once)
-        return Tower(file, self.space.dim, setting, output)
+    def seconds(self, tower: Modality, count: int, /) -> float:
+        """Return the seconds that one batch takes: drawn pictures, or sentences of 16 tokens.
+
+        A network of a fixed batch takes `count` in several.
+        """
+        network = self._image_tower() if tower is Modality.IMAGE else self._text_tower()
+        size = min(count, network.batch or count)
+        feed = self._sample(network, size)
+        began = time.perf_counter()
+        for _ in range(0, count, size):
+            network.run(feed)
+        return time.perf_counter() - began
+
+    def _image_tower(self) -> Tower:
+        if self._image is None:
+            self._image = self._loader.load(Modality.IMAGE, self._sample)
+        return self._image
+
+    def _text_tower(self) -> Tower:
+        if self._text is None:
+            self._text = self._loader.load(Modality.TEXT, self._sample)
+        return self._text
+
+    def _tokenizer(self) -> Tokens:
+        if self._tokens is None:
+            self._tokens = Tokens(self.folder)
+        return self._tokens
+
+    def _sample(self, network: Tower, count: int) -> Mapping[str, NDArray[Any]]:
+        """Return inputs of so many rows: noise, or sentences of letters."""
+        draw = np.random.default_rng(0)
+        if len(network.inputs[0].shape) == 4:
+            pixels = draw.integers(0, 256, (count, *self.preprocessing.size, 3), dtype=np.uint8)
+            return {network.inputs[0].name: normalise(pixels, self.preprocessing)}
+        letters = draw.choice(list("abcdefghijklmnopqrstuvwxyz"), (count, _SAMPLE_TOKENS))
+        sentences = self._tokenizer().encode([" ".join(row) for row in letters])
+        return self._tokenizer().feed(network, sentences)
 
     def _batches(self, count: int, tower: Tower) -> Iterator[slice]:
         size = min(self._use.batch_size, tower.batch or self._use.batch_size)
         for start in range(0, count, size):
             yield slice(start, start + size)
-
-
-def available_processors() -> int:
-    """Return how many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:

@@ -38,7 +38,8 @@ from mmsearch.retrieval.plan import (
     resolve,
     to_digest,
 )
-from mmsearch.retrieval.reading import cores, digest_file, in_order, read_task
+from mmsearch.retrieval.processors import available_processors
+from mmsearch.retrieval.reading import digest_file, in_order, read_task
 from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 from mmsearch.retrieval.roots import (
     Places,
@@ -143,7 +144,7 @@ class _Run:
         self._places = places
         self._scope = Scope(places.scope())
         self._on_progress = on_progress
-        self._workers = options.workers or cores()
+        self._workers = options.workers or available_processors()
         self._unreadable: list[Unreadable] = []
         self._away = Scope(())
 

@@ -11,7 +11,6 @@ one that cannot be written costs the next run a measurement.
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -141,6 +140,8 @@ def _read(file: Path) -> dict[str, dict[str, object]]:
 
 
 def _write(file: Path, document: Mapping[str, object]) -> None:
+    import tempfile  # of no use to a query, which only reads
+
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=".machine-", delete=False

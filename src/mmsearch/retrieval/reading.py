@@ -59,13 +59,6 @@ def digest_file(found: Found) -> str | None:
         return None
 
 
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def in_order(
     workers: int, ahead: int, function: Callable[[T], R], values: Iterable[T]
 ) -> Generator[R, None, None]:

@@ -1,5 +1,6 @@
 """One network of a model folder in ONNX Runtime."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmsearch.core import Vectors
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.providers import RUNTIME_NAMES, Provider
 from mmsearch.retrieval.runtime import load_runtime
 
 _EPSILON: Final = 1e-12
@@ -33,36 +35,26 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a network is loaded: with how many `threads`, and whether for a single question."""
+    """How a network is loaded.
+
+    `threads` on the CPU, `once` for a single question, `provider` that runs it; `optimised`: the
+    file holds a graph that ONNX Runtime has simplified already.
+    """
 
     threads: int
     once: bool = False
+    provider: Provider = Provider.CPU
+    optimised: bool = False
 
 
 class Tower:
     """An ONNX network that gives one vector for each row of its inputs."""
 
     def __init__(self, file: Path, dim: int, setting: Setting, output: str = "") -> None:
-        ort = load_runtime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = setting.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        # A waiting thread that spins takes the processor from the threads that decode pictures.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if setting.once:  # packing weights for fast products costs more than one question gains
-            options.add_session_config_entry("session.disable_prepacking", "1")
         self._file = file
         self._dim = dim
-        self._failures = _runtime_errors()
-        try:
-            self._session = ort.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"]
-            )
-        except self._failures as error:
-            raise ModelError(
-                f"{file} is damaged or no ONNX network this runtime can read; {_AGAIN}"
-            ) from error
+        self._failures = runtime_errors()
+        self._session = self._open(setting)
         self.inputs = [self._input(node) for node in self._session.get_inputs()]
         if not self.inputs:
             raise ModelError(f"the network {file} has no input; {_AGAIN}")
@@ -97,6 +89,27 @@ class Tower:
             )
         return unit_rows(output)
 
+    def _open(self, setting: Setting) -> Any:
+        runtime = load_runtime()
+        options = session_options(setting.threads)
+        if setting.once:  # packing weights for fast products costs more than one question gains
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            if setting.optimised:
+                options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        name = RUNTIME_NAMES[setting.provider]
+        names = [name] if setting.provider is Provider.CPU else [name, RUNTIME_NAMES[Provider.CPU]]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a provider that fails: it is looked at below
+                session = runtime.InferenceSession(str(self._file), options, providers=names)
+        except self._failures as error:
+            raise ModelError(
+                f"{self._file} is damaged or no ONNX network this runtime can read; {_AGAIN}"
+            ) from error
+        if session.get_providers()[0] != name:
+            raise ModelError(f"the runtime cannot load {name}; see its installation guide")
+        return session
+
     def _fitting(self, values: NDArray[Any], wanted: Input) -> NDArray[Any]:
         missing = (self.batch or 0) - len(values)
         if missing > 0:
@@ -129,7 +142,19 @@ def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
     return np.asarray(rows / np.maximum(lengths, _EPSILON), dtype=np.float32)
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def session_options(threads: int) -> Any:
+    """Return what every network is run with: so many threads, which wait asleep."""
+    options = load_runtime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # A waiting thread that spins takes the processor from the threads that decode pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises; it has no base of its own."""
     load_runtime()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 
+from mmsearch.retrieval.processors import available_processors
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
@@ -12,9 +14,7 @@ def available_cores() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    return available_processors()
 
 
 def wait_passively() -> None:

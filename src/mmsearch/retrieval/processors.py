@@ -1,0 +1,28 @@
+"""How many processors there are to share the work."""
+
+import os
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_processors() -> int:
+    """Return how many processors this process may run on, as its container allows.
+
+    A container may see all processors of its host and be given the time of a few: threads
+    beyond that would wait for each other.
+    """
+    bound = hasattr(os, "sched_getaffinity")
+    seen = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    return max(1, min(seen, cgroup_quota(_QUOTA) or seen))
+
+
+def cgroup_quota(file: Path) -> int | None:
+    """Return the processors that a file `cpu.max` grants, rounded up; None: without a limit."""
+    try:
+        quota, period = file.read_text(encoding="ascii").split()
+        return None if quota == "max" else ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
