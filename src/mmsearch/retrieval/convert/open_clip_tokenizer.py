@@ -1,13 +1,14 @@
 """open_clip's tokenizers as one `tokenizer.json` each, and what is done to text before it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.clip_tokenizer import BytePairs, clip_tokenizer
 from mmsearch.retrieval.description import Cleaning
 
 CLEANING: Final[Mapping[str, tuple[Cleaning, ...]]] = {
@@ -23,13 +24,6 @@ CLEANING: Final[Mapping[str, tuple[Cleaning, ...]]] = {
 }
 """What open_clip's `clean` does to a sentence, by its name."""
 
-_WORD_END: Final = "</w>"
-# The pattern of CLIP ignores case by single characters; only the long s is another form of an
-# ASCII letter that occurs in it. Spelt out, because other regex engines fold more than that.
-_OTHER_FORMS: Final = {"s": "Ssſ"}
-_CONTRACTIONS: Final = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-_RUNS: Final = (r"\p{L}+", r"\p{N}", r"[^\s\p{L}\p{N}]+")
-
 
 @dataclass(frozen=True, slots=True)
 class TextWay:
@@ -39,64 +33,6 @@ class TextWay:
     cleaning: tuple[Cleaning, ...]
     pad: int
     length: int
-
-
-@dataclass(frozen=True, slots=True)
-class BytePairs:
-    """The tables of CLIP's byte-pair encoding.
-
-    `ids` has every token, those of `special` (start, end, others) included; `merges` come in
-    the order of their ranks.
-    """
-
-    ids: Mapping[str, int]
-    merges: Sequence[tuple[str, str]]
-    special: Sequence[str]
-
-
-def clip_tokenizer(pairs: BytePairs) -> Tokenizer:
-    """Return CLIP's tokenizer: the same ids as its Python code, start and end added.
-
-    The name of a special token counts as that token where the Python code takes it so: at the
-    beginning of a run of symbols, not inside one. The splitter's pattern does that, and extra
-    merges, of the lowest rank, join the pieces to the token. Letters and digits are those of
-    the Unicode version that `tokenizers` knows, which may be older than that of `regex`.
-    """
-    start, end = pairs.special[:2]
-    ids = {token: id for token, id in pairs.ids.items() if token not in pairs.special}
-    merges = list(pairs.merges)
-    plain = models.BPE(vocab=ids, merges=merges, end_of_word_suffix=_WORD_END)
-    for name in pairs.special:
-        ids[name + _WORD_END] = pairs.ids[name]
-    for name in pairs.special:
-        parts = [token.value for token in plain.tokenize(name)]
-        joined = parts[0]
-        for part in parts[1:]:
-            merges.append((joined, part))
-            joined += part
-            ids.setdefault(joined, len(ids))
-    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, end_of_word_suffix=_WORD_END))
-    pieces = [_caseless(text) for text in (*pairs.special, *_CONTRACTIONS)]
-    pattern = Regex("|".join([*pieces, *_RUNS]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(pattern, behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}",
-        special_tokens=[(start, pairs.ids[start]), (end, pairs.ids[end])],
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-def _caseless(text: str) -> str:
-    """Return a pattern that matches `text` in any case, character by character."""
-    return "".join(
-        f"[{_OTHER_FORMS.get(c, c + c.upper())}]" if c.isalpha() else c for c in text
-    )
 
 
 def text_way(tokenizer: Any, clean: str) -> TextWay:
@@ -109,7 +45,7 @@ def text_way(tokenizer: Any, clean: str) -> TextWay:
 
     length = tokenizer.context_length
     if isinstance(tokenizer, open_clip.SimpleTokenizer):
-        special = [tokenizer.decoder[id] for id in tokenizer.all_special_ids]
+        special = [tokenizer.decoder[n] for n in tokenizer.all_special_ids]
         merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
         pairs = BytePairs(tokenizer.encoder, merges, special)
         return TextWay(clip_tokenizer(pairs), CLEANING[clean], 0, length)
@@ -159,7 +95,7 @@ def _with_id(tokenizer: Tokenizer, token: str | None, new: int) -> Tokenizer:
 def _renumber(processor: dict[str, Any], token: str, old: int, new: int) -> None:
     """Change the id that a post-processor adds for `token`."""
     for special in processor.get("special_tokens", {}).values():
-        special["ids"] = [new if id == old else id for id in special["ids"]]
+        special["ids"] = [new if n == old else n for n in special["ids"]]
     for key in ("sep", "cls"):
         if processor.get(key) == [token, old]:
             processor[key] = [token, new]
