@@ -69,6 +69,17 @@ class IndexStore:
         except _ReplacedError:
             return self._answer(space, modality, queries, k, among)
 
+    def needs_engine(self, space: Space, modality: Modality) -> bool:
+        """Say whether a search of all rows is going to load FAISS."""
+        with self._catalog.snapshot():
+            state = self._state(space, modality)
+            return state.known is not None and state.rows > self._limits.scan_below
+
+    @staticmethod
+    def load_engine() -> None:
+        """Load FAISS, from whatever thread."""
+        import mmsearch.index.ann  # noqa: F401
+
     def _answer(
         self, space: Space, modality: Modality, queries: Vectors, k: int, among: Ids | None
     ) -> list[Matches]:

@@ -5,6 +5,7 @@ Each tower loads when it is first asked for, so that a text query pays for one o
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,7 @@ class OnnxEncoder:
         self._image: Tower | None = None
         self._text: Tower | None = None
         self._tokens: Tokens | None = None
+        self._loading = Lock()
 
     @property
     def space(self) -> Space:
@@ -75,7 +77,7 @@ class OnnxEncoder:
 
         Raises ModelError when the text tower or the tokenizer is damaged.
         """
-        tokens, network = self._tokenizer(), self._text_tower()
+        network, tokens = self._text_tower(), self._tokenizer()
         sentences = tokens.encode(texts)
         order = sorted(range(len(texts)), key=lambda n: len(sentences[n]))
         rows = np.empty((len(texts), self.space.dim), dtype=np.float32)
@@ -88,6 +90,10 @@ class OnnxEncoder:
             self._text = self._tokens = None
             give_back_memory()
         return rows
+
+    def load_tokenizer(self) -> None:
+        """Load the tokenizer unless it is there; see `ahead.load_ahead`."""
+        self._tokenizer()
 
     def subject(self, tower: Modality, /) -> str:
         """Name what `seconds` measures; see `machine.batch_size`."""
@@ -117,9 +123,10 @@ class OnnxEncoder:
         return self._text
 
     def _tokenizer(self) -> Tokens:
-        if self._tokens is None:
-            self._tokens = Tokens(self.folder)
-        return self._tokens
+        with self._loading:  # another thread may have begun
+            if self._tokens is None:
+                self._tokens = Tokens(self.folder)
+            return self._tokens
 
     def _sample(self, network: Tower, count: int) -> Mapping[str, NDArray[Any]]:
         """Return inputs of so many rows: noise, or sentences of letters."""

@@ -63,6 +63,7 @@ class Library:
         self.encoder = encoder
         self._indexes = indexes
         self._model = model
+        self._asked = False
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +104,7 @@ class Library:
         space = self._searched_space()
         if space is None:
             return []
+        self._load_ahead(space, question)
         weights = [term.weight for term in question.terms]
         vector = combine(self._vectors(space, question.terms), weights)
         for _ in range(_TRIES):
@@ -152,6 +154,17 @@ class Library:
             f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)} "
             f"--library {shlex.quote(str(self.directory))}"
         )
+
+    def _load_ahead(self, space: Space, question: Query) -> None:
+        """Begin to load what the first question of a library needs, when that is a sentence."""
+        if self._asked or not any(isinstance(term, TextTerm) for term in question.terms):
+            return
+        self._asked = True
+        from mmsearch.retrieval.ahead import load_ahead
+
+        targets = [question.target] if question.target else Modality
+        engine = any(self._indexes.needs_engine(space, target) for target in targets)
+        load_ahead(self.encoder, self._indexes.load_engine if engine else lambda: None)
 
     def _vectors(self, space: Space, terms: Sequence[Term]) -> Vectors:
         """Return one row a term, (n, dim), each kind of term encoded at once."""
