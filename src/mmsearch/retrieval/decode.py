@@ -3,8 +3,11 @@
 import os
 import struct
 import threading
+import time
 import zlib
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from io import BufferedReader
 
 import numpy as np
 from PIL import Image
@@ -45,13 +48,31 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused before it is read: `pixels` (width times height), `bytes` of the file."""
+    """What is refused before it is read: `pixels` (width times height), `bytes` of the file.
+
+    A guarded process (`guard.py`) holds to two more: `memory` in bytes, and `seconds` of a
+    processor's time for one picture, five times as many by the clock.
+    """
 
     pixels: int = 256 * 1024 * 1024
     bytes: int = 512 * 1024 * 1024
+    memory: int = 4 * 1024 * 1024 * 1024
+    seconds: float = 60.0
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(slots=True)
+class Watch:
+    """What goes on while a picture is decoded.
+
+    `large` is entered while one of more than 64 million pixels is. `loaded` is set when the
+    picture is unpacked, by `time.process_time`, before its colours and size are changed.
+    """
+
+    large: AbstractContextManager[object] = field(default_factory=lambda: _one_large_at_a_time)
+    loaded: float = 0.0
 
 
 def read_image(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> Pixels:
@@ -92,19 +113,36 @@ def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
     The path may be bytes. Raises DecodeError: absent, forbidden, empty, larger than
     `limits.bytes`, not a file, a library's catalog.
     """
+    with open_picture(path) as file:
+        return read_open(file, limits)
+
+
+def open_picture(path: AnyPath) -> BufferedReader:
+    """Open a regular file. Raises DecodeError, from the OSError that says why."""
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limits.bytes:
-                raise DecodeError(f"{size:,} bytes is more than the limit of {limits.bytes:,}")
-            data = file.read(size)
+        return open_regular(path)
     except OSError as error:
-        raise DecodeError((error.strerror or "unreadable").lower()) from error
+        raise DecodeError(_system_reason(error)) from error
     except ValueError as error:
         raise DecodeError("not a valid file name") from error
+
+
+def read_open(file: BufferedReader, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Read what an open file held when this began. Raises DecodeError as `read_bytes` does."""
+    try:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.bytes:
+            raise DecodeError(f"{size:,} bytes is more than the limit of {limits.bytes:,}")
+        data = file.read(size)
+    except OSError as error:
+        raise DecodeError(_system_reason(error)) from error
     if not data:
         raise DecodeError("empty file")
     return data
+
+
+def _system_reason(error: OSError) -> str:
+    return (error.strerror or "unreadable").lower()
 
 
 def decode_bytes(
@@ -113,6 +151,7 @@ def decode_bytes(
     limits: Limits = DEFAULT_LIMITS,
     *,
     suffix: str = "",
+    watch: Watch | None = None,
 ) -> Pixels:
     """Decode a picture held in memory, as `decode` does; `suffix` tells RAW photos apart.
 
@@ -121,35 +160,39 @@ def decode_bytes(
     with quiet_pillow():
         try:
             with identify(embedded_picture(data, suffix), suffix) as image:
-                return _load(image, preprocessing, limits)
+                _check_size(image, limits)
+                return _load(image, preprocessing, watch or Watch())
         except MemoryError as error:
             raise DecodeError("too large for this machine's memory") from error
         except _BROKEN as error:
             raise DecodeError(_one_line(error)) from error
 
 
-def _load(image: Image.Image, preprocessing: Preprocessing | None, limits: Limits) -> Pixels:
+def _check_size(image: Image.Image, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.pixels:
         raise DecodeError(
             f"{width} x {height} pixels is more than the limit of {limits.pixels:,} pixels"
         )
+
+
+def _load(image: Image.Image, preprocessing: Preprocessing | None, watch: Watch) -> Pixels:
+    width, height = image.size
     if width * height > _LARGE:
-        with _one_large_at_a_time:
-            return _pixels(image, preprocessing)
-    return _pixels(image, preprocessing)
+        with watch.large:
+            return _pixels(image, preprocessing, watch)
+    return _pixels(image, preprocessing, watch)
 
 
-def _pixels(image: Image.Image, preprocessing: Preprocessing | None) -> Pixels:
-    if preprocessing is None:
-        image.load()
-        return np.array(upright_rgb(image))
-    if image.format in {"JPEG", "MPO"}:
+def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watch) -> Pixels:
+    if preprocessing is not None and image.format in {"JPEG", "MPO"}:
         least = preprocessing.short_side or 0
         height, width = (_DRAFT_MARGIN * max(n, least) for n in preprocessing.size)
         image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
     image.load()
-    return np.array(_resize(upright_rgb(image), preprocessing))
+    watch.loaded = time.process_time()
+    upright = upright_rgb(image)
+    return np.array(upright if preprocessing is None else _resize(upright, preprocessing))
 
 
 def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
