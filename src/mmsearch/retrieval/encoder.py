@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 from mmsearch.core import Modality, Pixels, Preprocessing, Space, Vectors
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.feeding import (
+    network_input,
+    normalise,
+    sample_pixels,
+    sample_sentences,
+)
 from mmsearch.retrieval.folder import ModelFolder
 from mmsearch.retrieval.loading import Precision, TowerLoader, Use
 from mmsearch.retrieval.runtime import give_back_memory
@@ -64,7 +70,7 @@ class OnnxEncoder:
         network = self._image_tower()
         rows = np.empty((len(images), self.space.dim), dtype=np.float32)
         for part in self._batches(len(images), network):
-            pixels = _network_input(images[part], preprocessing)
+            pixels = network_input(images[part], preprocessing)
             rows[part] = network.run({network.inputs[0].name: pixels})
         if self._use.once:
             del network
@@ -130,35 +136,13 @@ class OnnxEncoder:
 
     def _sample(self, network: Tower, count: int) -> Mapping[str, NDArray[Any]]:
         """Return inputs of so many rows: noise, or sentences of letters."""
-        draw = np.random.default_rng(0)
         if len(network.inputs[0].shape) == 4:
-            pixels = draw.integers(0, 256, (count, *self.preprocessing.size, 3), dtype=np.uint8)
+            pixels = sample_pixels(self.preprocessing, count)
             return {network.inputs[0].name: normalise(pixels, self.preprocessing)}
-        letters = draw.choice(list("abcdefghijklmnopqrstuvwxyz"), (count, _SAMPLE_TOKENS))
-        sentences = self._tokenizer().encode([" ".join(row) for row in letters])
+        sentences = self._tokenizer().encode(sample_sentences(count, _SAMPLE_TOKENS))
         return self._tokenizer().feed(network, sentences)
 
     def _batches(self, count: int, tower: Tower) -> Iterator[slice]:
         size = min(self._use.batch_size, tower.batch or self._use.batch_size)
         for start in range(0, count, size):
             yield slice(start, start + size)
-
-
-def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return (x / 255 - mean) / std of (n, h, w, 3) uint8 as (n, 3, h, w) float32."""
-    mean = np.array(preprocessing.mean, dtype=np.float32)
-    std = np.array(preprocessing.std, dtype=np.float32)
-    scale, shift = 1 / (255 * std), -mean / std
-    result = np.empty((len(pixels), 3, *pixels.shape[1:3]), dtype=np.float32)
-    for channel in range(3):
-        np.multiply(pixels[..., channel], scale[channel], out=result[:, channel])
-        result[:, channel] += shift[channel]
-    return result
-
-
-def _network_input(images: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    if any(image.shape[:2] != preprocessing.size for image in images):
-        from mmsearch.retrieval.decode import resize
-
-        images = [resize(image, preprocessing) for image in images]
-    return normalise(np.stack(images), preprocessing)
