@@ -126,7 +126,23 @@ def test_a_folder_that_is_not_there_now_is_a_warning(
     done = run("index", "--json")
     assert done.exit_code == 0
     assert _counts(done.stdout, unchanged=3, offline=3)
-    assert "is missing or empty; its items are kept" in done.stderr
+    assert "is missing or empty; its items are kept, and `mmsearch prune` removes" in done.stderr
+
+
+def test_a_folder_on_another_file_system_without_a_known_picture_is_a_warning(
+    run: Command, indexed: Path, tmp_path: Path
+) -> None:
+    with Catalog.open(tmp_path / "library", write=True) as catalog:
+        for root in catalog.roots():
+            catalog.set_setting(f"filesystem:{root.id}", "another one")
+    for file in indexed.iterdir():
+        file.unlink()
+    (indexed / "notes.txt").touch()
+    done = run("index", "--json")
+    assert _counts(done.stdout, unchanged=3, offline=3)
+    assert f"{indexed} holds no known picture and is on another file system" in done.stderr
+    assert "3 images" in run("prune", "--yes").stdout
+    assert json.loads(run("status", "--json").stdout)["images"] == 0
 
 
 def test_a_picture_that_may_not_be_read_does_not_stop_the_others(

@@ -198,8 +198,8 @@ def test_prune_removes_what_is_not_there_after_saying_how_much(
     indexed.rename(tmp_path / "away")
     texts.unlink()
     lines = [
-        f"to remove: 3 images of {indexed}, which is missing or empty",
-        f"to remove: 3 texts of {texts}, which is missing or empty",
+        f"to remove: 3 images of {indexed}, which is not there now",
+        f"to remove: 3 texts of {texts}, which is not there now",
         "to remove: 1 failure of files that are gone",
     ]
     refused = run("prune")

@@ -2,11 +2,12 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.retrieval.conftest import counts
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 
@@ -16,25 +17,12 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.decode import Limits, read_bytes
 from mmsearch.retrieval.ingest import (
     IngestOptions,
-    IngestReport,
     Progress,
     ingest,
     ingest_touched,
 )
 
-ZERO = IngestReport().as_dict()
 GREY = [(n, n, n) for n in range(0, 250, 10)]
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(tmp_path / "library", write=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def encoder() -> FakeEncoder:
-    return FakeEncoder()
 
 
 @pytest.fixture
@@ -43,10 +31,6 @@ def photos(tmp_path: Path) -> Path:
     for name, colour in (("red", RED), ("green", GREEN), ("sub/blue", BLUE)):
         draw(folder / f"{name}.png", colour)
     return folder
-
-
-def counts(**given: int) -> dict[str, int]:
-    return ZERO | given
 
 
 def vectors_by_name(catalog: Catalog, encoder: FakeEncoder) -> dict[str, list[float]]:
@@ -449,7 +433,7 @@ def test_an_empty_library_takes_any_model(
     catalog: Catalog, encoder: FakeEncoder, photos: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "nothing").mkdir()
-    assert ingest(catalog, encoder, [tmp_path / "nothing"]).as_dict() == ZERO
+    assert ingest(catalog, encoder, [tmp_path / "nothing"]).as_dict() == counts()
     assert ingest(catalog, FakeEncoder("other"), [photos]).new == 3
 
 
@@ -526,7 +510,7 @@ def test_what_an_ignore_file_names_is_gone_and_comes_back_with_its_rule(
     rules = photos / ".mmsearchignore"
     rules.write_text("*.png\n!red.png\n", encoding="utf-8")
     assert ingest(catalog, encoder, []).as_dict() == counts(gone=2, unchanged=1)
-    assert ingest(catalog, encoder, [photos / "sub"]).as_dict() == ZERO
+    assert ingest(catalog, encoder, [photos / "sub"]).as_dict() == counts()
     rules.unlink()
     assert ingest(catalog, encoder, []).as_dict() == counts(new=2, encoded=2, unchanged=1)
 

@@ -1,28 +1,16 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.retrieval.conftest import counts
 from tests.retrieval.drawing import draw
 from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Modality, Vectors
 from mmsearch.errors import DataError, InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval.ingest import IngestOptions, IngestReport, add_sentences, ingest
-
-ZERO = IngestReport().as_dict()
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(tmp_path / "library", write=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def encoder() -> FakeEncoder:
-    return FakeEncoder()
+from mmsearch.retrieval.ingest import IngestOptions, add_sentences, ingest
 
 
 @pytest.fixture
@@ -44,13 +32,13 @@ def texts(catalog: Catalog, encoder: FakeEncoder) -> dict[str, list[float]]:
 def test_sentences_are_encoded_once(
     catalog: Catalog, encoder: FakeEncoder, sentences: Path
 ) -> None:
-    assert add_sentences(catalog, encoder, sentences).as_dict() == ZERO | {"new": 2, "encoded": 2}
+    assert add_sentences(catalog, encoder, sentences).as_dict() == counts(new=2, encoded=2)
     assert texts(catalog, encoder) == {
         "a red sky": [1, 0, 0, 0, 0, 0, 0, 0],
         "a green field": [0, 1, 0, 0, 0, 0, 0, 0],
     }
     revision = catalog.revision
-    assert add_sentences(catalog, encoder, sentences).as_dict() == ZERO | {"unchanged": 2}
+    assert add_sentences(catalog, encoder, sentences).as_dict() == counts(unchanged=2)
     assert encoder.texts_seen == 2
     assert catalog.revision == revision
 
@@ -61,7 +49,7 @@ def test_only_new_sentences_are_encoded_and_old_ones_go(
     add_sentences(catalog, encoder, sentences)
     sentences.write_text("a blue sea\na green field\n")
     report = add_sentences(catalog, encoder, sentences)
-    assert report.as_dict() == ZERO | {"new": 1, "gone": 1, "unchanged": 1, "encoded": 1}
+    assert report.as_dict() == counts(new=1, gone=1, unchanged=1, encoded=1)
     assert set(texts(catalog, encoder)) == {"a blue sea", "a green field"}
 
 
@@ -84,7 +72,7 @@ def test_broken_lines_are_counted_and_named(
     file = tmp_path / "s.jsonl"
     file.write_text('"a red sky"\nbroken\n')
     report = add_sentences(catalog, encoder, file)
-    assert report.as_dict() == ZERO | {"new": 1, "failed": 1, "encoded": 1}
+    assert report.as_dict() == counts(new=1, failed=1, encoded=1)
     assert [str(problem) for problem in report.problems] == [f"{file}:2: not JSON"]
 
 
@@ -96,7 +84,7 @@ def test_a_missing_file_is_offline_when_known_and_an_error_when_not(
     add_sentences(catalog, encoder, sentences)
     sentences.unlink()
     report = add_sentences(catalog, encoder, sentences)
-    assert report.as_dict() == ZERO | {"offline": 2}
+    assert report.as_dict() == counts(offline=2)
     assert catalog.counts().texts == 2
 
 
@@ -122,7 +110,7 @@ def test_reindexing_pictures_takes_the_sentences_along(
     ingest(catalog, encoder, [photos])
     other = FakeEncoder("other")
     report = ingest(catalog, other, [], IngestOptions(reindex=True))
-    assert report.as_dict() == ZERO | {"unchanged": 3, "encoded": 3}
+    assert report.as_dict() == counts(unchanged=3, encoded=3)
     assert texts(catalog, other) == texts(catalog, encoder)
 
 
@@ -142,6 +130,6 @@ def test_ctrl_c_keeps_the_finished_batches(
     file.write_text("\n".join(f"red {n}" for n in range(300)))
     report = add_sentences(catalog, InterruptedEncoder(), file)
     assert report.interrupted
-    assert report.as_dict() == ZERO | {"new": 256, "encoded": 256}
+    assert report.as_dict() == counts(new=256, encoded=256)
     resumed = add_sentences(catalog, encoder, file)
-    assert resumed.as_dict() == ZERO | {"new": 44, "unchanged": 256, "encoded": 44}
+    assert resumed.as_dict() == counts(new=44, unchanged=256, encoded=44)

@@ -1,29 +1,18 @@
 """Folders of a library that are moved, renamed or not mounted, alone and inside one another."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.retrieval.conftest import counts
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Modality
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval.ingest import IngestReport, ingest
+from mmsearch.retrieval.ingest import ingest
 from mmsearch.retrieval.paths import is_gone
-from mmsearch.retrieval.roots import Presence, presence
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(tmp_path / "library", write=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def encoder() -> FakeEncoder:
-    return FakeEncoder()
+from mmsearch.retrieval.presence import Presence, presence
 
 
 @pytest.fixture
@@ -34,10 +23,6 @@ def places(tmp_path: Path, catalog: Catalog, encoder: FakeEncoder) -> Path:
     draw(tmp_path / "new" / "day" / "blue.png", BLUE)
     ingest(catalog, encoder, [tmp_path / "archive", tmp_path / "new"])
     return tmp_path
-
-
-def counts(**given: int) -> dict[str, int]:
-    return IngestReport().as_dict() | given
 
 
 def paths(catalog: Catalog, encoder: FakeEncoder, folder: Path) -> dict[str, int]:

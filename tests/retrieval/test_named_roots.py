@@ -1,29 +1,18 @@
 """Places that were named inside what a scan passes over, and links into other roots."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.retrieval.conftest import counts
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Modality
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.forget import find, forget
-from mmsearch.retrieval.ingest import IngestOptions, IngestReport, ingest, ingest_touched
+from mmsearch.retrieval.ingest import IngestOptions, ingest, ingest_touched
 from mmsearch.retrieval.paths import EVERYTHING, Filter, separate
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(tmp_path / "library", write=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def encoder() -> FakeEncoder:
-    return FakeEncoder()
 
 
 @pytest.fixture
@@ -32,10 +21,6 @@ def photos(tmp_path: Path) -> Path:
     for name, colour in (("red", RED), ("sub/.own/green", GREEN), ("sub/deep/blue", BLUE)):
         draw(folder / f"{name}.png", colour)
     return folder
-
-
-def counts(**given: int) -> dict[str, int]:
-    return IngestReport().as_dict() | given
 
 
 def names(catalog: Catalog, encoder: FakeEncoder) -> set[str]:

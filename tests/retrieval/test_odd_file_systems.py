@@ -15,36 +15,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.retrieval.conftest import counts, opened
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Pixels, Vectors
 from mmsearch.errors import DecodeError, InputError
-from mmsearch.index.catalog import Catalog
-from mmsearch.index.store import IndexStore
 from mmsearch.retrieval import reading
 from mmsearch.retrieval.decode import read_bytes
 from mmsearch.retrieval.library import Library
-from mmsearch.retrieval.report import IngestReport
 from mmsearch.retrieval.scan import Found
 
 YELLOW, CYAN, WHITE = (255, 255, 0), (0, 255, 255), (255, 255, 255)
 PATH_MAX = 4096  # Linux's, the terminating zero included
 CHECKOUT = Path(__file__).resolve().parents[2]
-ZERO = IngestReport().as_dict()
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def encoder() -> FakeEncoder:
-    return FakeEncoder()
-
-
-@pytest.fixture
-def library(tmp_path: Path, encoder: FakeEncoder) -> Iterator[Library]:
-    with opened(tmp_path / "library", encoder) as made:
-        yield made
 
 
 @pytest.fixture
@@ -52,16 +38,6 @@ def photos(tmp_path: Path) -> Path:
     """A red and a green picture."""
     draw(tmp_path / "photos" / "green.png", GREEN)
     return draw(tmp_path / "photos" / "red.png", RED).parent
-
-
-def opened(directory: Path, encoder: FakeEncoder) -> Library:
-    Catalog.open(directory, write=True).close()
-    catalog = Catalog.open(directory)
-    return Library(catalog, IndexStore(catalog, directory), encoder)
-
-
-def counts(**given: int) -> dict[str, int]:
-    return ZERO | given
 
 
 def best(library: Library, word: str) -> bytes:

@@ -1,9 +1,7 @@
 """Queries that leave out what is not there now, and drives that are really unmounted."""
 
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,8 @@ from tests.retrieval.fakes import FakeEncoder
 
 from mmsearch.core import Ids, Matches, Modality, Query, TextTerm
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.library import Library
 from mmsearch.retrieval.online import best_online, offline_ids
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    directory = tmp_path / "library"
-    Catalog.open(directory, write=True).close()
-    with Catalog.open(directory) as catalog:
-        yield Library(catalog, IndexStore(catalog, directory), FakeEncoder())
 
 
 def names(library: Library, query: Query) -> list[str]:
@@ -95,19 +84,6 @@ def test_the_answer_is_that_of_a_search_among_the_others(
     expected = ids[kept][np.argsort(-scores[kept])][:k]
     assert found.ids.tolist() == expected.tolist()
     assert max(asked) <= k + offline
-
-
-@pytest.fixture
-def drive(tmp_path: Path) -> Iterator[Path]:
-    """A mounted tmpfs of its own."""
-    point = tmp_path / "drive"
-    point.mkdir()
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting needs root and mount(8)")
-    if subprocess.run(["mount", "-t", "tmpfs", "drive", point], check=False).returncode:
-        pytest.skip("this system does not let root mount a tmpfs")
-    yield point
-    subprocess.run(["umount", point], check=False, capture_output=True)
 
 
 def test_a_drive_that_is_really_unmounted_keeps_its_items(

@@ -210,7 +210,7 @@ def _watch(
 
 def _warn(library: "Library", report: "IngestReport") -> None:
     """Say what was left out, the first of each kind, and what should be mended."""
-    from mmsearch.commands.indexing_view import failure_line
+    from mmsearch.commands.indexing_view import failure_line, offline_line
 
     lines = [failure_line(failure) for failure in report.failures[:_SHOWN]]
     if len(report.failures) > _SHOWN:
@@ -218,6 +218,6 @@ def _warn(library: "Library", report: "IngestReport") -> None:
     lines += [f"left out: {problem}" for problem in report.problems[:_SHOWN]]
     if len(report.problems) > _SHOWN:
         lines.append(f"left out: {len(report.problems) - _SHOWN} more lines")
-    lines += [f"{root} is missing or empty; its items are kept" for root in report.offline_roots]
+    lines += map(offline_line, report.offline_roots)
     for line in [*lines, *library.warnings]:
         typer.echo(f"mmsearch: warning: {one_line(line)}".encode(*_BYTES), err=True)

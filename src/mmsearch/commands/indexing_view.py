@@ -4,9 +4,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Final, TypeAlias
 
 from mmsearch.index.rows import Counts, Failure
+from mmsearch.retrieval.presence import is_there
 from mmsearch.retrieval.report import IngestReport, Progress
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -91,6 +93,14 @@ def update_line(report: IngestReport) -> str:
         if count and name != "unchanged"
     ]
     return f"{time.strftime('%H:%M:%S')} {', '.join(parts) or 'nothing to index'}"
+
+
+def offline_line(root: Path) -> str:
+    """Say why a root's items are offline, and what to do when they are gone for good."""
+    state = "is missing or empty"
+    if is_there(os.fsencode(root)):
+        state = "holds no known picture and is on another file system, as if not mounted"
+    return f"{root} {state}; its items are kept, and `mmsearch prune` removes them for good"
 
 
 def failure_line(failure: Failure) -> str:

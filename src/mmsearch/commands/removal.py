@@ -164,11 +164,11 @@ def _forgotten(found: "Sequence[Holding]") -> dict[str, object]:
 
 def _prune_lines(found: "Leftovers") -> list[str]:
     lines = [
-        f"{_amounts(len(a.images), len(a.texts), 0)} of {a.root.path}, which is missing or empty"
+        f"{_amounts(len(a.images), len(a.texts), 0)} of {a.root.path}, which is not there now"
         for a in found.absent
     ]
     lines += [
-        f"{root.path} from the places to look at; it is missing or empty" for root in found.empty
+        f"{root.path} from the places to look at; it is not there now" for root in found.empty
     ]
     if found.failures:
         lines.append(f"{_counted(len(found.failures), 'failure')} of files that are gone")

@@ -39,6 +39,15 @@ def of_root(root: Root) -> list[Condition]:
     return at_or_under(root.raw)
 
 
+def paths(session: Session, path: bytes) -> list[bytes]:
+    """Return the paths of the pictures at or under a path."""
+    return [
+        row[0]
+        for where, values in at_or_under(path)
+        for row in session.rows(f"SELECT path FROM items WHERE {where}", *values)
+    ]
+
+
 def ids(session: Session, conditions: Iterable[Condition]) -> list[int]:
     """Return the ids of the items for which one of the conditions holds, sorted."""
     found: set[int] = set()

@@ -19,7 +19,7 @@ from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.paths import absolute, contains, is_gone, upwards
-from mmsearch.retrieval.roots import is_there
+from mmsearch.retrieval.presence import forget_place, stands
 
 CHUNK = 4096
 
@@ -121,12 +121,14 @@ def remove_roots(catalog: Catalog, roots: Iterable[Root]) -> None:
     """Delete roots that nothing belongs to any more."""
     with catalog.transaction() as db:
         for root in roots:
-            db.execute(
+            removed = db.execute(
                 "DELETE FROM roots WHERE id = ? "
                 "AND NOT EXISTS (SELECT 1 FROM items WHERE root_id = roots.id) "
                 "AND NOT EXISTS (SELECT 1 FROM failures WHERE root_id = roots.id)",
                 (root.id,),
-            )
+            ).rowcount
+            if removed:
+                forget_place(catalog, root.id)
 
 
 def refresh_indexes(catalog: Catalog) -> None:
@@ -176,18 +178,18 @@ def look(catalog: Catalog, roots: Sequence[Root], path: bytes) -> Holding:
         tuple(selection.ids(catalog, texts)),
         tuple(failures),
         inside,
-        bool(images or failures or pictures) and _comes_back(roots, path),
+        bool(images or failures or pictures) and _comes_back(catalog, roots, path),
     )
 
 
-def _comes_back(roots: Iterable[Root], path: bytes) -> bool:
+def _comes_back(catalog: Catalog, roots: Iterable[Root], path: bytes) -> bool:
     """Say whether a folder above the path that stays has, or may have, the path."""
     above = [
-        root.raw
+        root
         for root in roots
         if root.kind is RootKind.FOLDER and root.raw != path and contains(root.raw, path)
     ]
-    return bool(above) and (not is_gone(path) or not all(map(is_there, above)))
+    return bool(above) and (not is_gone(path) or not all(stands(catalog, root) for root in above))
 
 
 def count(holdings: Iterable[Holding], modality: Modality) -> int:

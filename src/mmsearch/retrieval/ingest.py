@@ -43,7 +43,6 @@ from mmsearch.retrieval.reading import digest_file, in_order, read_task
 from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
 from mmsearch.retrieval.roots import (
     Places,
-    is_there,
     lost_items,
     remembered_roots,
     settle,
@@ -169,9 +168,8 @@ class _Run:
         for path in self._places.scope():
             known.update(self.catalog.known_under(path))
         difference = compare(self._found(), known, failures)
-        unmounted = [path for path in self._places.online if not is_there(path)]
         entries = [entry.path for entry in self._unreadable]
-        self._away = Scope([*entries, *self._places.offline, *unmounted])
+        self._away = Scope([*entries, *self._places.offline, *self._places.unmounted()])
         difference.unseen = {
             path: item for path, item in difference.unseen.items() if not self._away.holds(path)
         }

@@ -8,18 +8,10 @@ import numpy as np
 from mmsearch.core import Ids, Matches, Modality
 from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import Root, RootKind
-from mmsearch.retrieval.roots import Presence, is_there, presence
+from mmsearch.retrieval.presence import stands
 
 Search: TypeAlias = Callable[[int, Ids | None], Matches]
 """The best `k` of one modality, among some ids or all."""
-
-
-def stands(root: Root) -> bool:
-    """Say whether a root that holds items is at hand, by a look at the disk."""
-    if root.kind is RootKind.FOLDER:
-        return is_there(root.raw)
-    return presence(root.raw) is not Presence.MISSING
 
 
 def offline_ids(catalog: Catalog) -> Ids:
@@ -27,7 +19,8 @@ def offline_ids(catalog: Catalog) -> Ids:
 
     Looks at every root, whatever the last `index` run found.
     """
-    return selection.of_roots(catalog, [root for root in catalog.roots() if not stands(root)])
+    away = [root for root in catalog.roots() if not stands(catalog, root)]
+    return selection.of_roots(catalog, away)
 
 
 def best_online(catalog: Catalog, modality: Modality, search: Search, k: int) -> Matches:

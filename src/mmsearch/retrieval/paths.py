@@ -68,7 +68,7 @@ class Filter:
     """Which names a scan passes over.
 
     `exclude`: globs of names or of paths below the root. `hidden`: names that begin with a dot
-    are wanted. `forgotten`: paths that were removed on purpose.
+    are wanted. `forgotten`: paths that were removed on purpose, or whose drive is not mounted.
     """
 
     exclude: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Root, RootKind
 from mmsearch.index.spaces import OldSpace, drop_space, old_spaces
 from mmsearch.retrieval.forget import refresh_indexes, remove_items, remove_roots
-from mmsearch.retrieval.online import stands
 from mmsearch.retrieval.paths import contains
+from mmsearch.retrieval.presence import stands
 from mmsearch.retrieval.roots import Certainty
 
 
@@ -51,10 +51,10 @@ class Leftovers:
 def survey(catalog: Catalog, *, spaces: bool = False) -> Leftovers:
     """Return what is gone for good, as far as the disk shows; with the old `spaces` when asked."""
     roots = catalog.roots()
-    away = [root for root in roots if not stands(root)]
+    away = [root for root in roots if not stands(catalog, root)]
     absent = _with_items(catalog, away)
     holding = {a.root.id for a in absent}
-    certainty = Certainty([r.raw for r in roots if r.kind is not RootKind.TEXTS])
+    certainty = Certainty(catalog)
     gone = {
         path
         for a in absent
@@ -62,7 +62,7 @@ def survey(catalog: Catalog, *, spaces: bool = False) -> Leftovers:
         for path in selection.failed(catalog, a.root.raw)
     }
     gone.update(f.path for f in catalog.failures() if certainty.is_lost(f.path))
-    folders = [r.raw for r in roots if r.kind is RootKind.FOLDER and stands(r)]
+    folders = [r.raw for r in roots if r.kind is RootKind.FOLDER and r not in away]
     return Leftovers(
         absent,
         tuple(root for root in away if root.id not in holding),

@@ -1,16 +1,9 @@
-"""Which of the places to index are there, and which are merely not mounted.
-
-A known root that is missing or empty is taken for an unmounted drive: its items stay. Hidden
-files that are no pictures, such as a file manager or an administrator leaves in a mount point,
-do not fill a folder.
-"""
+"""Which of the places to index are there, and which are merely not mounted: their items stay."""
 
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 
 from mmsearch.errors import InputError
 from mmsearch.index import selection
@@ -26,17 +19,16 @@ from mmsearch.retrieval.paths import (
     separate,
     upwards,
 )
-from mmsearch.retrieval.scan import has_picture_suffix
-
-
-class Presence(StrEnum):
-    """What stands at a path. SPECIAL is neither file nor folder."""
-
-    FOLDER = "folder"
-    FILE = "file"
-    EMPTY = "empty"
-    MISSING = "missing"
-    SPECIAL = "special"
+from mmsearch.retrieval.presence import (
+    Presence,
+    filesystem,
+    is_stranger,
+    is_there,
+    note_place,
+    presence,
+)
+from mmsearch.retrieval.reading import digest_file
+from mmsearch.retrieval.scan import Found, scan
 
 
 @dataclass(slots=True)
@@ -46,6 +38,7 @@ class Places:
     `bases`: the outermost known root at or above each. `offline`: paths whose items must not be
     taken for deleted. `touched`: the paths below the online roots that alone are to be looked at,
     None for all of them. `known`: the library's roots. `names`: what is passed over.
+    `filesystems`: what each online root was on when it was settled.
     """
 
     online: dict[bytes, int] = field(default_factory=dict)
@@ -55,6 +48,7 @@ class Places:
     touched: list[bytes] | None = None
     known: frozenset[bytes] = frozenset()
     names: Filter = EVERYTHING
+    filesystems: dict[bytes, str] = field(default_factory=dict)
 
     def to_scan(self) -> list[bytes]:
         """Return the paths to give to a scan."""
@@ -64,36 +58,13 @@ class Places:
         """Return the places at and under which what is not found is no more."""
         return self.to_scan() if self.touched is None else self.touched
 
-
-def presence(path: bytes) -> Presence:
-    """Look at a path; one that cannot be reached at all counts as missing."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - bytes
-    except OSError:
-        return Presence.MISSING
-    if stat.S_ISREG(mode):
-        return Presence.FILE
-    if not stat.S_ISDIR(mode):
-        return Presence.SPECIAL
-    try:
-        with os.scandir(path) as entries:
-            return Presence.FOLDER if any(map(_counts, entries)) else Presence.EMPTY
-    except OSError:  # it is there; the scan will report why it cannot be entered
-        return Presence.FOLDER
-
-
-def _counts(entry: os.DirEntry[bytes]) -> bool:
-    """Say whether a folder with this entry is not empty."""
-    return (
-        not entry.name.startswith(b".")
-        or entry.is_dir(follow_symlinks=False)
-        or has_picture_suffix(entry.name)
-    )
-
-
-def is_there(path: bytes) -> bool:
-    """Say whether a root that holds items is at hand, and not unmounted or away."""
-    return presence(path) not in (Presence.MISSING, Presence.EMPTY)
+    def unmounted(self) -> list[bytes]:
+        """Return the online roots that have gone away since they were settled."""
+        return [
+            path
+            for path, before in self.filesystems.items()
+            if not is_there(path) or filesystem(path) != before
+        ]
 
 
 def picture_roots(catalog: Catalog) -> dict[bytes, Root]:
@@ -174,14 +145,23 @@ def _settle_inside(catalog: Catalog, places: Places, known: dict[bytes, Root]) -
             continue
         if not is_there(path):
             _go_offline(catalog, places, path, root)
-        elif root.offline:
-            catalog.set_offline(root.id, False)
+        elif _is_unmounted(catalog, root, places.names):
+            _go_offline(catalog, places, path, root)
+            forgotten = places.names.forgotten | {path}  # what lies there is not of this library
+            places.names = replace(places.names, forgotten=forgotten)
+        else:
+            note_place(catalog, root.id, path)
+            if root.offline:
+                catalog.set_offline(root.id, False)
 
 
 def _settle_present(
     catalog: Catalog, places: Places, path: bytes, stands: tuple[Presence, Root | None]
 ) -> None:
     found, root = stands
+    if found is Presence.FOLDER and root and _is_unmounted(catalog, root, places.names):
+        _go_offline(catalog, places, path, root)
+        return
     kind = RootKind.FILE if found is Presence.FILE else RootKind.FOLDER
     if root is None or root.kind is not kind or root.offline:
         root = Root(catalog.add_root(path, kind), os.fsdecode(path), kind, offline=False)
@@ -189,6 +169,23 @@ def _settle_present(
         _go_offline(catalog, places, path, root)
     else:
         places.online[path] = root.id
+        places.filesystems[path] = filesystem(path)
+        if found is Presence.FOLDER:
+            note_place(catalog, root.id, path)
+
+
+def _is_unmounted(catalog: Catalog, root: Root, names: Filter) -> bool:
+    """Say whether a folder with something in it is the mount point of what was indexed.
+
+    It is not when all of its pictures have only got other names.
+    """
+    if not is_stranger(catalog, root):
+        return False
+    digests: dict[int, set[str]] = defaultdict(set)
+    for item in catalog.known_under(root.raw).values():
+        digests[item.size].add(item.digest)
+    files = (file for file in scan([root.raw], names) if isinstance(file, Found))
+    return not any(digest_file(f) in digests[f.size] for f in files if f.size in digests)
 
 
 def _go_offline(catalog: Catalog, places: Places, path: bytes, root: Root) -> None:
@@ -203,8 +200,9 @@ class Certainty:
     Looks at each root once.
     """
 
-    def __init__(self, roots: Collection[bytes]) -> None:
-        self._roots = frozenset(roots)
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._roots = picture_roots(catalog)
         self._there: dict[bytes, bool] = {}
 
     def is_lost(self, path: bytes) -> bool:
@@ -218,7 +216,10 @@ class Certainty:
 
     def _is_folder(self, path: bytes) -> bool:
         if path not in self._there:
-            self._there[path] = presence(path) is Presence.FOLDER
+            root = self._roots.get(path)
+            self._there[path] = presence(path) is Presence.FOLDER and not (
+                root is not None and is_stranger(self._catalog, root)
+            )
         return self._there[path]
 
 
@@ -231,15 +232,16 @@ def lost_items(
     under the same names, in a scanned folder or one below it: then it was moved. `digests`:
     hex SHA-256 of scanned files by path.
     """
-    roots, scope = picture_roots(catalog), Scope(places.scope())
-    certainty = Certainty(roots)
+    certainty, scope = Certainty(catalog), Scope(places.scope())
     lost = {item.id for item in items if certainty.is_lost(item.path)}
     away = Scope(places.offline)
     holders: dict[str, list[bytes]] = defaultdict(list)
     for path, digest in digests.items():
         holders[digest].append(path)
-    for path in roots:
-        if (scope.holds(path) and not away.holds(path)) or is_there(path):
+    for path, root in picture_roots(catalog).items():
+        if scope.holds(path) and not away.holds(path):
+            continue
+        if is_there(path) and not is_stranger(catalog, root):
             continue
         known = {p[len(path) :]: item for p, item in catalog.known_under(path).items()}
         for base in _bases_of(known, holders, places):
