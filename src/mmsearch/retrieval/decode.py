@@ -68,7 +68,7 @@ class Watch:
     """What goes on while a picture is decoded.
 
     `large` is entered while one of more than 64 million pixels is. `loaded` is set when the
-    picture is unpacked, by `time.process_time`, before its colours and size are changed.
+    picture is unpacked, by `time.thread_time`, before its colours and size are changed.
     """
 
     large: AbstractContextManager[object] = field(default_factory=lambda: _one_large_at_a_time)
@@ -190,7 +190,7 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
         height, width = (_DRAFT_MARGIN * max(n, least) for n in preprocessing.size)
         image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
     image.load()
-    watch.loaded = time.process_time()
+    watch.loaded = time.thread_time()
     upright = upright_rgb(image)
     return np.array(upright if preprocessing is None else _resize(upright, preprocessing))
 
