@@ -36,7 +36,12 @@ def _wide_model(path: Path) -> ModelFolder:
     table = draw.normal(size=(64, 256)).astype(np.float32)
     first, second = (draw.normal(size=(256, 256)).astype(np.float32) / 16 for _ in range(2))
     last = draw.normal(size=(256, DIM)).astype(np.float32)
-    constants = {"table": table, "first": first, "second": second, "last": last}
+    constants: dict[str, np.ndarray] = {
+        "table": table,
+        "first": first,
+        "second": second,
+        "last": last,
+    }
     nodes = [
         helper.make_node("Gather", ["table", "tokens"], ["words"]),
         helper.make_node("MatMul", ["first", "second"], ["both"]),
