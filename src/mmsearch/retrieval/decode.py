@@ -25,6 +25,7 @@ _FILTER = {
 }
 _DRAFT_MARGIN = 2
 _LARGE = 64 * 1024 * 1024
+_LONGEST = 4  # times the input's area: how much a crop computes to throw most of it away
 _one_large_at_a_time = threading.Lock()
 
 # What Pillow raises on damaged files. The first five were met by cutting and flipping bytes of
@@ -202,8 +203,9 @@ def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     and values are rounded to 8 bits between the two passes, whose order Pillow chooses. SQUASH
     scales both sides. CROP is torchvision's `Resize` + `CenterCrop`: one scale so that the
     picture just covers the input, the long side rounded down, the cut beginning at
-    round((long - input) / 2), half to even (or rounded down: `cut`); only the part that stays is
-    computed. PAD is one scale so that the picture just fits, in the middle of a plain ground.
+    round((long - input) / 2), half to even (or rounded down: `cut`); of a picture many times as
+    long as wide only the part that stays is computed, which can choose the other order. PAD is
+    one scale so that the picture just fits, in the middle of a plain ground.
     """
     if pixels.shape[:2] == preprocessing.size:
         return pixels
@@ -219,7 +221,7 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         case Resize.SQUASH:
             return image.resize(size, filtered)
         case Resize.CROP:
-            return image.resize(size, filtered, box=crop_box(image.size, preprocessing))
+            return _cropped(image, preprocessing, filtered)
         case Resize.PAD:
             ratio = max(image.width / width, image.height / height)
             scaled = image.resize(
@@ -230,6 +232,18 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
             return ground
 
 
+def _cropped(
+    image: Image.Image, preprocessing: Preprocessing, filtered: Image.Resampling
+) -> Image.Image:
+    """Scale and cut the centre out; the whole is scaled, so that pixels are torchvision's."""
+    height, width = preprocessing.size
+    scaled, (left, top) = _scaled_and_cut(image.size, preprocessing)
+    if scaled[0] * scaled[1] > _LONGEST * width * height:
+        box = crop_box(image.size, preprocessing)
+        return image.resize((width, height), filtered, box=box)
+    return image.resize(scaled, filtered).crop((left, top, left + width, top + height))
+
+
 def crop_box(
     source: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[float, float, float, float]:
@@ -237,6 +251,21 @@ def crop_box(
 
     In pixels of the source, between 0 and its size.
     """
+    (source_width, source_height), (height, width) = source, preprocessing.size
+    scaled, (left, top) = _scaled_and_cut(source, preprocessing)
+    across, down = source_width / scaled[0], source_height / scaled[1]
+    return (
+        left * across,
+        top * down,
+        min((left + width) * across, source_width),
+        min((top + height) * down, source_height),
+    )
+
+
+def _scaled_and_cut(
+    source: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the size (width, height) that a crop scales to, and where it cuts: left, top."""
     source_width, source_height = source
     height, width = preprocessing.size
     short = preprocessing.short_side
@@ -255,13 +284,7 @@ def crop_box(
         round(gap / 2.0) if preprocessing.cut is Cut.ROUND else gap // 2
         for gap in (scaled[0] - width, scaled[1] - height)
     )
-    across, down = source_width / scaled[0], source_height / scaled[1]
-    return (
-        left * across,
-        top * down,
-        min((left + width) * across, source_width),
-        min((top + height) * down, source_height),
-    )
+    return scaled, (left, top)
 
 
 def _one_line(error: BaseException) -> str:
