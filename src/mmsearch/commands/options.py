@@ -20,7 +20,7 @@ ModelOption = Annotated[
         "--model",
         metavar="SPEC",
         help="Model: a name, a model folder or a training run. "
-        "[default: the library's own, else $MMSEARCH_MODEL, else mini]",
+        "[default: the library's own, else $MMSEARCH_MODEL, else the default, else mini]",
         show_default=False,
     ),
 ]

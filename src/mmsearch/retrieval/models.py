@@ -1,6 +1,8 @@
 """Which models this machine has, and which one a spec means."""
 
+import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mmsearch.core import Encoder
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder
+from mmsearch.retrieval.specs import is_source, parse_spec
 
 if TYPE_CHECKING:
     from mmsearch.retrieval.encoder import Use
@@ -17,6 +20,10 @@ DEFAULT_MODEL: Final = "mini"
 MODEL_VARIABLE: Final = "MMSEARCH_MODEL"
 BUNDLED: Final = Path(__file__).parents[1] / "models"
 RUN_MODEL: Final = "model"
+DEFAULT_FILE: Final = "default"
+"""In the folder of added models: the name of the one to use when nobody says."""
+SPEC: Final = "spec"
+"""Under `source` in the model.json of an added model: what it was added from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +38,16 @@ class InstalledModel:
 def resolve_model(spec: str | Path | None = None) -> Path:
     """Return the model folder that `spec` means.
 
-    None is $MMSEARCH_MODEL, else `mini`. A string is the name of an installed model, a model
-    folder, or a training run (its `model` folder); a Path is one of the latter two.
+    None is $MMSEARCH_MODEL, else the default of this machine, else `mini`. A string is the name
+    of an installed model, the source that one was added from, a model folder, or a training run
+    (its `model` folder); a Path is one of the latter two.
     Raises ModelError, listing the models there are, when it is none of these.
     """
-    wanted = spec or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    if isinstance(wanted, str) and "/" not in wanted:
-        named = next((model for model in _installed() if model.name == wanted), None)
+    wanted = spec or os.environ.get(MODEL_VARIABLE) or default_model() or DEFAULT_MODEL
+    if isinstance(wanted, str):
+        named = _named(wanted)
         if named is not None:
-            return named.path
+            return named
     folder = Path(wanted).expanduser()
     for candidate in (folder, folder / RUN_MODEL):
         try:
@@ -86,6 +94,14 @@ def installed_models() -> list[InstalledModel]:
     return list(models.values())
 
 
+def default_model() -> str | None:
+    """Return the name that was chosen as the default on this machine; None: none was."""
+    try:
+        return (models_directory() / DEFAULT_FILE).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def models_directory() -> Path:
     """Return where models that were added by name lie; it need not exist."""
     from platformdirs import user_data_path
@@ -100,8 +116,26 @@ def _installed() -> Iterator[InstalledModel]:
 
 
 def _models_in(directory: Path, *, bundled: bool) -> Iterator[InstalledModel]:
-    for file in sorted(directory.glob(f"*/{MODEL_FILE}")):
+    for file in sorted(directory.glob(f"[!.]*/{MODEL_FILE}")):  # hidden: being made or removed
         yield InstalledModel(name=file.parent.name, path=file.parent, bundled=bundled)
+
+
+def _named(wanted: str) -> Path | None:
+    """Return the installed model of a name, or the one that was added from a source."""
+    if is_source(wanted):
+        source = str(parse_spec(wanted))
+        return next((m.path for m in _installed() if _added_from(m.path) == source), None)
+    if "/" in wanted:
+        return None
+    return next((model.path for model in _installed() if model.name == wanted), None)
+
+
+def _added_from(path: Path) -> str | None:
+    try:
+        source = json.loads((path / MODEL_FILE).read_text(encoding="utf-8"))["source"]
+        return str(source[SPEC])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # damage is reported where that model is used
 
 
 def _not_found(wanted: str, folder: Path) -> str:
@@ -110,8 +144,13 @@ def _not_found(wanted: str, folder: Path) -> str:
     choose = f"{known}; give --model NAME, a model folder or a training run"
     if wanted == DEFAULT_MODEL:
         return f"the bundled model {wanted!r} is not part of this installation; {choose}"
-    if wanted.startswith(("hf:", "open_clip:")):
-        return f"models of other projects cannot be used yet: {wanted!r}; {choose}"
+    if is_source(wanted):
+        return f"{wanted} is not added yet; run: mmsearch models add {shlex.quote(wanted)}"
+    if wanted == default_model():
+        return (
+            f"the default model {wanted!r} is not installed any more; choose another: "
+            f"mmsearch models default NAME ({known})"
+        )
     if (folder / "config.json").is_file():
         return f"the training run {folder} holds no exported model yet; let it finish, or {choose}"
     if folder.exists():

@@ -19,7 +19,6 @@ from mmsearch.retrieval.description import (
     IMAGE_FILE,
     TEXT_FILE,
     TOKENIZER_FILE,
-    Facts,
     ModelDescription,
     ModelFolder,
 )
@@ -29,6 +28,7 @@ from mmsearch.retrieval.layouts import Layout
 from mmsearch.retrieval.onnx_files import place_network
 from mmsearch.retrieval.pair_probe import ONE_THREAD, Probe, choose_outputs
 from mmsearch.retrieval.pair_reading import ReadyPair, read_pair, space_digest
+from mmsearch.retrieval.tokenizer_file import write_tokenizer
 from mmsearch.retrieval.tokens import Tokens
 from mmsearch.retrieval.tower import Tower
 
@@ -52,12 +52,12 @@ def write_pair(layout: Layout, folder: Path, path: Path, *, name: str) -> ModelF
     pair = read_pair(layout, folder)
     place_network(pair.image, path / IMAGE_FILE)
     place_network(pair.text_network, path / TEXT_FILE)
-    (path / TOKENIZER_FILE).write_text(pair.tokenizer, encoding="utf-8")
+    write_tokenizer(pair.tokenizer, path / TOKENIZER_FILE)
     description = ModelDescription(
         space=Space(name, 1, space_digest(pair)),  # its width is found by running it
         preprocessing=pair.preprocessing,
         text=pair.text,
-        source={"format": layout.value, **_file_facts(pair)},
+        source={"format": layout.value, "image": pair.files.image, "text": pair.files.text},
     )
     written = _with_outputs(write_model_folder(path, description))
     if not _rows_are_independent(written):
@@ -131,7 +131,3 @@ def _pictures() -> Sequence[Pixels]:
 
 def _least_cosine(rows: Vectors, others: Vectors) -> float:
     return float(np.einsum("nd,nd->n", rows, others).min())
-
-
-def _file_facts(pair: ReadyPair) -> Facts:
-    return {"image": pair.files.image, "text": pair.files.text}

@@ -42,14 +42,15 @@ if TYPE_CHECKING:
 class ReadyPair:
     """A pair of networks, and what is done to pictures and sentences before them.
 
-    `tokenizer` is the content of a `tokenizer.json`.
+    `vocabulary` is the file that the tokenizer was read from.
     """
 
     folder: Path
     files: PairFiles
     preprocessing: Preprocessing
     text: TextSpec
-    tokenizer: str
+    tokenizer: "Tokenizer"
+    vocabulary: Path
 
     @property
     def image(self) -> Path:
@@ -86,8 +87,7 @@ def space_digest(pair: ReadyPair) -> str:
     """Return the hex SHA-256 of both networks, tokenizer, preprocessing and text handling."""
     text = pair.text
     parts = [
-        *(_file_digest(file) for file in _network_files(pair)),
-        hashlib.sha256(pair.tokenizer.encode()).hexdigest(),
+        *(_file_digest(file) for file in (*_network_files(pair), pair.vocabulary)),
         json.dumps(preprocessing_document(pair.preprocessing)),
         json.dumps([text.length, [step.value for step in text.cleaning], text.pad, text.fixed]),
     ]
@@ -96,7 +96,8 @@ def space_digest(pair: ReadyPair) -> str:
 
 def _photo_server(folder: Path, files: PairFiles, text: Probe) -> ReadyPair:
     config = read_json(folder / CONFIG).get("text_cfg") or {}
-    tokenizer = _read_tokenizer(folder / "textual" / TOKENIZER_FILE)
+    vocabulary = folder / "textual" / TOKENIZER_FILE
+    tokenizer = _read_tokenizer(vocabulary)
     named = read_json(folder / "textual" / "tokenizer_config.json")
     masked = any(each.name in {"attention_mask", "mask"} for each in text.inputs)
     length = config.get("context_length") or text.axis(2, 1) or CLIP_LENGTH
@@ -110,13 +111,15 @@ def _photo_server(folder: Path, files: PairFiles, text: Probe) -> ReadyPair:
             pad=_pad_id(tokenizer, named),
             fixed=not masked,
         ),
-        tokenizer=tokenizer.to_str(),
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
     )
 
 
 def _transformers_js(folder: Path, files: PairFiles, text: Probe) -> ReadyPair:
     config = read_json(folder / CONFIG)
-    tokenizer = _read_tokenizer(folder / TOKENIZER_FILE)
+    vocabulary = folder / TOKENIZER_FILE
+    tokenizer = _read_tokenizer(vocabulary)
     named = read_json(folder / "tokenizer_config.json")
     stated = [n for n in (text_length(named, config), text.axis(2, 1)) if n is not None]
     if not stated:
@@ -134,12 +137,15 @@ def _transformers_js(folder: Path, files: PairFiles, text: Probe) -> ReadyPair:
             pad=_pad_id(tokenizer, named),
             fixed=pads_always(config),
         ),
-        tokenizer=tokenizer.to_str(),
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
     )
 
 
 def _rclip(folder: Path, files: PairFiles, networks: tuple[Probe, Probe]) -> ReadyPair:
     image, text = networks
+    names = sorted(n for n in names_in(folder) if n.endswith(CLIP_VOCABULARY))
+    vocabulary = folder / names[0]
     side = image.axis(4, 2)
     if side is None:
         raise ModelError(f"{folder / files.image} does not state how large its pictures are")
@@ -153,12 +159,9 @@ def _rclip(folder: Path, files: PairFiles, networks: tuple[Probe, Probe]) -> Rea
             pad=0,
             fixed=True,
         ),
-        tokenizer=clip_tokenizer(read_byte_pairs(_vocabulary(folder))).to_str(),
+        tokenizer=clip_tokenizer(read_byte_pairs(vocabulary)),
+        vocabulary=vocabulary,
     )
-
-
-def _vocabulary(folder: Path) -> Path:
-    return folder / next(n for n in sorted(names_in(folder)) if n.endswith(CLIP_VOCABULARY))
 
 
 def _read_tokenizer(file: Path) -> "Tokenizer":

@@ -1,0 +1,143 @@
+"""Models of a hub: which of a repository's files are wanted, and getting them."""
+
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from mmsearch.errors import ModelError
+from mmsearch.retrieval.hub import Listing, OnReceived, fetch_files, list_repository
+from mmsearch.retrieval.layouts import (
+    CONFIG,
+    OPEN_CLIP_CONFIG,
+    OPEN_CLIP_WEIGHTS,
+    TOKENIZER_FILES,
+    Layout,
+    layouts,
+    needed_files,
+    not_a_model,
+    open_clip_weights,
+    pair_files,
+)
+from mmsearch.retrieval.onnx_files import files_beside
+from mmsearch.retrieval.pair_config import read_json
+from mmsearch.retrieval.specs import HubRepository
+
+Choose = Callable[[Sequence[Layout]], Layout]
+"""Picks one of the ways in which a repository can be read."""
+
+_SMALL: Final = (*TOKENIZER_FILES, CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told what goes on: `say` a line, `received` bytes there and bytes in all."""
+
+    say: Callable[[str], None] = lambda _: None
+    received: OnReceived = lambda _, __: None
+
+
+QUIET: Final = Watch()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A repository's files on the disk: where, what they are, and what the hub says of them."""
+
+    folder: Path
+    layout: Layout
+    commit: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """The folder where files wait until their model is added; one is kept when that fails."""
+
+    directory: Path
+    watch: Watch = field(default_factory=Watch)
+
+    def repository(self, repository: HubRepository, choose: Choose) -> Fetched:
+        """Fetch what is needed of a repository.
+
+        Raises ModelError when it holds no model that can be read, and what `fetch_files` does.
+        """
+        listing = list_repository(repository)
+        ways = layouts(listing.files)
+        if not ways:
+            raise not_a_model(f"the repository {repository.name}", listing.files)
+        layout = choose(ways)
+        folder = self._folder(listing)
+        self._fetch(listing, needed_files(layout, listing.files), folder)
+        self._fetch_beside(listing, layout, folder)
+        if layout is Layout.OPEN_CLIP:
+            config = read_json(folder / OPEN_CLIP_CONFIG).get("model_cfg") or {}
+            self.text_parts(_text_sources(config), listing, folder)
+        return Fetched(folder, layout, listing.commit, listing.licence)
+
+    def weights(self, repository: HubRepository, file: str, text: Collection[str]) -> Fetched:
+        """Fetch weights of open_clip, `file` or the usual one, and what the text side needs.
+
+        `text` are the repositories of its tokenizer and settings. The weights are given the usual
+        name.
+        """
+        listing = list_repository(repository)
+        name = file or open_clip_weights(listing.files) or OPEN_CLIP_WEIGHTS
+        if name not in listing.files:
+            raise not_a_model(f"the repository {repository.name}", listing.files)
+        folder = self._folder(listing)
+        small = [n for n in (*TOKENIZER_FILES, "README.md") if n in listing.files]
+        if not (folder / OPEN_CLIP_WEIGHTS).exists():
+            self._fetch(listing, [name, *small], folder)
+            (folder / name).replace(folder / OPEN_CLIP_WEIGHTS)
+        self.text_parts(text, listing, folder)
+        return Fetched(folder, Layout.OPEN_CLIP, listing.commit, listing.licence)
+
+    def text_parts(self, names: Collection[str], listing: Listing, folder: Path) -> None:
+        """Fetch tokenizers and settings that lie in other repositories, to folders of their name.
+
+        The tokenizer of a name is not fetched when the repository itself has one.
+        """
+        for name in names:
+            if name == listing.repository.name:
+                continue
+            other = list_repository(HubRepository(name))
+            wanted = [n for n in _SMALL if n in other.files]
+            self._fetch(other, wanted, folder / name)
+
+    def clear(self) -> None:
+        """Delete everything; the model is added."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _folder(self, listing: Listing) -> Path:
+        return self.directory / listing.repository.name.replace("/", "--") / listing.commit
+
+    def _fetch(self, listing: Listing, names: Sequence[str], folder: Path) -> None:
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing:
+            size = listing.bytes(missing) / 1e6
+            self.watch.say(
+                f"fetching {len(missing)} files, {size:,.1f} MB, of {listing.repository.name}"
+            )
+            fetch_files(listing, missing, folder, self.watch.received)
+
+    def _fetch_beside(self, listing: Listing, layout: Layout, folder: Path) -> None:
+        """Fetch the files that hold the weights of an ONNX pair, which its graphs name."""
+        pair = pair_files(layout, listing.files)
+        for graph in () if pair is None else (pair.image, pair.text):
+            at = PurePosixPath(graph).parent
+            names = [str(at / name) for name in files_beside(folder / graph)]
+            absent = [name for name in names if name not in listing.files]
+            if absent:
+                raise ModelError(
+                    f"{listing.repository.name} lacks {absent[0]}, to which {graph} refers"
+                )
+            self._fetch(listing, names, folder)
+
+
+def _text_sources(config: dict[str, object]) -> list[str]:
+    text = config.get("text_cfg")
+    found = text if isinstance(text, dict) else {}
+    named = (found.get("hf_tokenizer_name"), found.get("hf_model_name"))
+    return list(dict.fromkeys(str(name) for name in named if name))
