@@ -387,16 +387,6 @@ def test_the_failure_of_a_deleted_file_is_forgotten(
     assert catalog.failures() == []
 
 
-def test_a_file_that_became_unreadable_loses_its_item(
-    catalog: Catalog, encoder: FakeEncoder, photos: Path
-) -> None:
-    ingest(catalog, encoder, [photos])
-    (photos / "red.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2, failed=1)
-    assert catalog.counts().images == 2
-    assert "red.png" not in vectors_by_name(catalog, encoder)
-
-
 def test_excluded_files_leave_the_library(
     catalog: Catalog, encoder: FakeEncoder, photos: Path
 ) -> None:

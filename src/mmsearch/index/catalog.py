@@ -315,14 +315,16 @@ class Catalog(Session):
         return VectorTable(self._connection, rows[0][0], modality, space.dim)
 
     def waiting(self) -> int:
-        """Return how many items have no vector in the current space: cheap, from the tallies.
+        """Return how many items are yet to be encoded in the current space: from the tallies.
 
-        More than none when encoding everything anew was interrupted.
+        More than none when encoding everything anew was interrupted. Items whose file cannot be
+        read at present are failures, and wait for nothing that could be done here.
         """
         current = self._current_space()
         if current is None:
             return 0
-        return sum(selection.waiting(self, current[0], modality) for modality in Modality)
+        waiting = sum(selection.waiting(self, current[0], modality) for modality in Modality)
+        return waiting and waiting - selection.broken(self, current[0])
 
     def _current_space(self) -> tuple[int, Space] | None:
         rows = self.rows(

@@ -228,7 +228,8 @@ def _waiting(source: Source) -> Iterator[Finding]:
         for modality in Modality:
             ((waiting,),) = source.connection.execute(
                 "SELECT count(*) FROM items WHERE modality = ? AND NOT EXISTS (SELECT 1 FROM "
-                f"{table_name(space_id, modality)} WHERE item_id = items.id)",
+                f"{table_name(space_id, modality)} WHERE item_id = items.id) "
+                "AND NOT EXISTS (SELECT 1 FROM failures WHERE failures.path = items.path)",
                 (modality.value,),
             ).fetchall()
             if waiting:

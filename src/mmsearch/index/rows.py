@@ -151,8 +151,9 @@ class TouchedRow:
 class Batch:
     """Everything one commit changes; the order within a field does not matter.
 
-    `gone`: ids of items to delete. `cleared`: paths whose failure no longer stands; the
-    failure of a path that is committed or moved to is cleared without being named.
+    `gone`: ids of items to delete. `blank`: ids of items whose file shows nothing readable now:
+    they lose their vectors and keep their rows. `cleared`: paths whose failure no longer stands;
+    the failure of a path that is committed or moved to is cleared without being named.
     """
 
     files: tuple[FileRow, ...] = ()
@@ -160,6 +161,7 @@ class Batch:
     moved: tuple[MovedRow, ...] = ()
     touched: tuple[TouchedRow, ...] = ()
     gone: tuple[int, ...] = ()
+    blank: tuple[int, ...] = ()
     failures: tuple[Failure, ...] = ()
     cleared: tuple[bytes, ...] = ()
 

@@ -11,7 +11,7 @@ import numpy as np
 from mmsearch.core import Ids, Modality
 from mmsearch.index.rows import Root, RootKind
 from mmsearch.index.session import Session
-from mmsearch.index.vectors import id_list
+from mmsearch.index.vectors import id_list, table_name
 
 Condition: TypeAlias = tuple[str, tuple[object, ...]]
 """SQL on a row of `items`, with its values."""
@@ -98,6 +98,16 @@ def waiting(session: Session, space_id: int, modality: Modality) -> int:
         "SELECT rows FROM tallies WHERE space_id = ? AND modality = ?", space_id, modality.value
     )
     return int(held - encoded)
+
+
+def broken(session: Session, space_id: int) -> int:
+    """Return how many items have a failure in the place of a vector in a space."""
+    table = table_name(space_id, Modality.IMAGE)
+    query = (
+        "SELECT count(*) FROM failures JOIN items USING (path) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE item_id = items.id)"
+    )
+    return int(session.rows(query)[0][0])
 
 
 def disjoint(roots: Collection[Root]) -> list[Root]:

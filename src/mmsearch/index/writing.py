@@ -45,6 +45,7 @@ class BatchWriter:
     def apply(self, batch: Batch) -> None:
         """Write the whole batch. Deletions come first, so that their paths are free."""
         self._delete(batch.gone)
+        self._blank(batch.blank)
         self._move(batch.moved)
         self._touch(batch.touched)
         self._write_files({row.path: row for row in batch.files})
@@ -57,10 +58,12 @@ class BatchWriter:
 
     def _delete(self, ids: Sequence[int]) -> None:
         if ids:
-            chosen = id_list(ids)
-            for space_id in self._spaces:
-                self._drop_vectors(space_id, chosen)
-            self._db.execute(f"DELETE FROM items WHERE id IN {_IDS}", (chosen,))
+            self._blank(ids)
+            self._db.execute(f"DELETE FROM items WHERE id IN {_IDS}", (id_list(ids),))
+
+    def _blank(self, ids: Sequence[int]) -> None:
+        for space_id in self._spaces if ids else ():
+            self._drop_vectors(space_id, id_list(ids))
 
     def _drop_vectors(self, space_id: int, chosen: str) -> None:
         for modality in Modality:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     NEW = "new"
     CHANGED = "changed"
+    MOVED = "moved"
     UNCHANGED = "unchanged"
 
 
@@ -107,15 +108,23 @@ def compare(
     for file in found:
         item = difference.unseen.pop(file.path, None)
         failure = failures.get(file.path)
-        if item is not None:
-            _compare_item(difference, file, item)
-        elif failure is None or failure.digest is None:
-            difference.new.append(file)
-        elif (failure.size, failure.mtime_ns) == (file.size, file.mtime_ns):
+        if failure is not None and failure.digest is None:
+            failure = None  # not even its bytes were read: tried again each time
+        if failure is not None and _is_unchanged(file, item, failure):
             difference.failing.append(failure)
+        elif item is not None:
+            _compare_item(difference, file, item)
+        elif failure is None:
+            difference.new.append(file)
         else:
             difference.doubtful.append((file, failure))
     return difference
+
+
+def _is_unchanged(file: Found, item: KnownFile | None, failure: Failure) -> bool:
+    """Say whether a file is as it was when it failed; an item with a vector has outlived that."""
+    same = (failure.size, failure.mtime_ns) == (file.size, file.mtime_ns)
+    return same and (item is None or not item.encoded)
 
 
 def _compare_item(difference: Difference, file: Found, item: KnownFile) -> None:
@@ -185,9 +194,11 @@ def _match_moves(
     homeless = list({i.id: i for i in (*elsewhere, *difference.unseen.values())}.values())
     while homeless:
         item = homeless.pop()
-        closest = seekers.take(item) if item.encoded else None
+        closest = seekers.take(item)
         if closest is not None:
             plan.moves.append(Move(item.id, closest.found))
+            if not item.encoded:
+                plan.tasks.append(Task(closest.found, Kind.MOVED, item.id))
             if closest.item is not None:
                 homeless.append(item_at[closest.item])
         elif item.id not in contents.lost:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmsearch.core import Modality, Space
+from mmsearch.core import Space
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.rows import Root
@@ -14,6 +14,7 @@ from mmsearch.retrieval.library import remembered_model
 class Status:
     """What `status` shows. `made` False: there is no library yet, and all counts are zero.
 
+    `images`: those among them whose file cannot be read at present, which `failed` counts too.
     `offline`: items whose root is not there. `waiting`: items without a vector in the current
     space, because encoding them anew was interrupted. `bytes`: what the files of the library
     take on the disk, `set_aside` those of them that repairs put into quarantine. `model`: the
@@ -84,7 +85,7 @@ def read_status(directory: Path) -> Status:
             texts=counts.texts,
             failed=counts.failed,
             offline=counts.offline,
-            waiting=0 if space is None else counts.items - _encoded(catalog, space),
+            waiting=catalog.waiting(),
             revision=catalog.revision,
             bytes=_size_on_disk(directory),
             set_aside=_size_on_disk(directory / QUARANTINE),
@@ -92,10 +93,6 @@ def read_status(directory: Path) -> Status:
             model=None if space is None else remembered_model(catalog),
             roots=tuple(catalog.roots()),
         )
-
-
-def _encoded(catalog: Catalog, space: Space) -> int:
-    return sum(catalog.vector_table(space, modality).count() for modality in Modality)
 
 
 def _size_on_disk(directory: Path) -> int:
