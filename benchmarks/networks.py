@@ -2,39 +2,32 @@
 
     python benchmarks/networks.py
 
-makes build/benchmarks/networks/: `clip`, a model folder of ViT-B/32 at 256 pixels with 512
-dimensions, `rclip`, the very same weights laid out as rclip 3.3 expects them, and `small`, a model
-folder whose text tower is a table of the benchmark's own questions. Speed does not depend on
+makes build/benchmarks/networks/: `open_clip`, a model folder of ViT-B/32 at 256 pixels with 512
+dimensions, as `models add` makes it of an open_clip model; `rclip`, the very same weights laid out
+as rclip 3.3 expects them; and `small`, a model folder whose text tower is a table of the
+benchmark's own questions. Speed does not depend on
 what a network has learnt; a constant added to every sentence's vector puts it in the synthetic
 libraries' cone of sentences, so that searches do the work that they do with trained models.
 """
 
-import gzip
-import os
 import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measuring import WORK, say
+from measuring import WORK, FailedError, say
 from synthetic import DIM, SPACE, Synthetic
 
-from mmsearch.core import Interpolation, Preprocessing, Resize
-from mmsearch.retrieval.folder import (
-    MODEL_FILE,
-    Cleaning,
-    ModelDescription,
-    TextSpec,
-    write_model_folder,
-)
+from mmsearch.retrieval.encoder import Precision, Use
+from mmsearch.retrieval.folder import MODEL_FILE, ModelDescription, TextSpec, write_model_folder
+from mmsearch.retrieval.models import load_encoder
 
 if TYPE_CHECKING:
-    import onnx
     import torch
-    from tokenizers import Tokenizer
 
 FOLDER = WORK / "networks"
-CLIP = FOLDER / "clip"
+CLIP = FOLDER / "open_clip"
 RCLIP = FOLDER / "rclip"
 SMALL = FOLDER / "small"
 QUESTIONS = 200
@@ -44,15 +37,7 @@ _PAIR = "ViT-B-32-256-datacomp_s34b_b86k"
 _NOTICES = ("LICENSE", "OPENAI-CLIP-MIT.txt", "README.md", "THIRD_PARTY_NOTICES.md")
 _ARCHITECTURE = "ViT-B-32-256"
 _LENGTH = 77
-_MERGES = 49152 - 256 - 2
-_PREPROCESSING = Preprocessing(
-    (256, 256),
-    Resize.CROP,
-    Interpolation.BICUBIC,
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
-)
-_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_SAME = 1e-4  # of unit rows, computed in another order
 
 
 def clip_folder() -> Path:
@@ -83,18 +68,23 @@ def question(number: int) -> str:
 def _make_clip() -> None:
     import open_clip
     import torch
+    from safetensors.torch import save_file
 
     say("making a randomly initialised ViT-B/32 (about a minute)")
     torch.manual_seed(0)
     network = open_clip.create_model(_ARCHITECTURE, pretrained=None).eval()
-    pair = RCLIP / _PAIR
-    pair.mkdir(parents=True, exist_ok=True)
-    CLIP.mkdir(parents=True, exist_ok=True)
+    weights = FOLDER / f"{_ARCHITECTURE}.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), weights)
     cone = torch.from_numpy(Synthetic(1).cone())
-    _export(_towers(network, cone), pair)
-    vocabulary = Path(open_clip.__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
-    _complete_rclip(vocabulary)
-    _complete_clip(pair, vocabulary)
+    pair = RCLIP / _PAIR
+    if not (pair / "textual.onnx").exists():
+        pair.mkdir(parents=True, exist_ok=True)
+        _export(_towers(network, cone), pair)
+        _complete_rclip(Path(open_clip.__file__).with_name("bpe_simple_vocab_16e6.txt.gz"))
+    _convert(weights, cone)
+    weights.unlink()
+    compare()
 
 
 def _towers(network: Any, cone: "torch.Tensor") -> dict[str, tuple["torch.nn.Module", Any]]:
@@ -150,89 +140,48 @@ def _complete_rclip(vocabulary: Path) -> None:
             (folder / notice).touch()
 
 
-def _complete_clip(pair: Path, vocabulary: Path) -> None:
-    import onnx
+def _convert(weights: Path, cone: "torch.Tensor") -> None:
+    """Write the model folder as `models add` makes it, in the libraries' space and cone."""
+    import torch
+    from torch.nn.functional import normalize
 
-    (CLIP / "image.onnx").unlink(missing_ok=True)
-    os.link(pair / "visual.onnx", CLIP / "image.onnx")
-    textual = _padded(onnx.load(str(pair / "textual.onnx")))
-    # Weights beside the graph are mapped from disk; inside it they are parsed and copied.
-    (CLIP / "text.onnx.data").unlink(missing_ok=True)
-    onnx.save(
-        textual, str(CLIP / "text.onnx"), save_as_external_data=True, location="text.onnx.data"
-    )
-    _clip_tokenizer(vocabulary).save(str(CLIP / "tokenizer.json"))
-    description = ModelDescription(
-        space=SPACE,
-        preprocessing=_PREPROCESSING,
-        text=TextSpec(_LENGTH, (Cleaning.NFC, Cleaning.LOWER)),
-        licence="for benchmarks only",
-        source={"architecture": _ARCHITECTURE, "weights": "random"},
-    )
-    write_model_folder(CLIP, description)
+    from mmsearch.retrieval.convert.open_clip_source import load_open_clip
+    from mmsearch.retrieval.convert.source import write_source
 
+    source = load_open_clip(_ARCHITECTURE, weights, None)
 
-def _padded(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Return the text tower behind an input `tokens` of any length, filled up to 77."""
-    from onnx import TensorProto, helper, numpy_helper
+    class Shifted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = source.text
 
-    graph = model.graph
-    constants = {"no_rows": [0, 0], "length": [_LENGTH], "axis": [1], "none": [0]}
-    for name, values in constants.items():
-        graph.initializer.append(
-            numpy_helper.from_array(np.array(values, dtype=np.int64), f"fill_{name}")
-        )
-    nodes = [
-        helper.make_node("Shape", ["tokens"], ["fill_shape"], start=1),
-        helper.make_node("Sub", ["fill_length", "fill_shape"], ["fill_missing"]),
-        helper.make_node(
-            "Concat", ["fill_no_rows", "fill_none", "fill_missing"], ["fill_widths"], axis=0
-        ),
-        helper.make_node("Pad", ["tokens", "fill_widths"], ["input"]),
-    ]
-    for place, node in enumerate(nodes):
-        graph.node.insert(place, node)
-    del graph.input[:]
-    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "length"])
-    graph.input.append(tokens)
-    onnx_checked(model)
-    return model
+        def forward(self, tokens: "torch.Tensor") -> "torch.Tensor":
+            return normalize(self.tower(tokens), dim=-1) + cone
+
+    shutil.rmtree(CLIP, ignore_errors=True)
+    CLIP.mkdir(parents=True)
+    written = write_source(replace(source, text=Shifted(), licence="for benchmarks only"), CLIP)
+    description = {each.name: getattr(written, each.name) for each in fields(ModelDescription)}
+    write_model_folder(CLIP, ModelDescription(**{**description, "space": SPACE}))
 
 
-def onnx_checked(model: "onnx.ModelProto") -> None:
-    """Raise onnx.checker.ValidationError when a graph is not sound."""
-    import onnx
+def compare() -> None:
+    """Check that both tools run the same network. Raises FailedError when they do not."""
+    import onnxruntime
+    from tokenizers import Tokenizer
 
-    onnx.checker.check_model(model)
-
-
-def _clip_tokenizer(vocabulary: Path) -> "Tokenizer":
-    """Return CLIP's byte-pair encoding as a tokenizer that mmsearch reads."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-
-    lines = gzip.decompress(vocabulary.read_bytes()).decode().split("\n")[1 : _MERGES + 1]
-    merges = [(one, other) for one, other in (line.split() for line in lines)]
-    letters = _byte_letters()
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(m) for m in merges)]
-    start, end = "<start_of_text>", "<end_of_text>"
-    ids = {token: number for number, token in enumerate([*tokens, start, end])}
-    tokenizer = Tokenizer(models.BPE(ids, merges, end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), "removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(start, ids[start]), (end, ids[end])]
-    )
-    return tokenizer
-
-
-def _byte_letters() -> list[str]:
-    """Return the printable letter of every byte, in CLIP's order: printable bytes first."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return [*map(chr, printable), *(chr(256 + n) for n in range(256 - len(printable)))]
+    session = onnxruntime.InferenceSession(str(RCLIP / _PAIR / "textual.onnx"))
+    tokenizer = Tokenizer.from_file(str(CLIP / "tokenizer.json"))
+    sentences = [question(number) for number in range(4)]
+    rows = np.zeros((len(sentences), _LENGTH), dtype=np.int64)
+    for row, encoding in zip(rows, tokenizer.encode_batch(sentences), strict=True):
+        row[: len(encoding.ids)] = encoding.ids
+    theirs = session.run(None, {"input": rows})[0]
+    ours = load_encoder(CLIP, Use(precision=Precision.FP32)).encode_texts(sentences)
+    apart = float(np.abs(ours - theirs).max())
+    say(f"the two forms of the network differ by {apart:.1e} at most")
+    if apart > _SAME:
+        raise FailedError(f"{CLIP} and {RCLIP} are different networks; remove both")
 
 
 def _make_small() -> None:
@@ -256,7 +205,7 @@ def _make_small() -> None:
         [table, axis],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx_checked(model)
+    onnx.checker.check_model(model)
     onnx.save(model, str(SMALL / "text.onnx"))
     words = {"<pad>": 0, "question": 1, **{str(n): n + 2 for n in range(QUESTIONS)}}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
