@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -13,6 +13,7 @@ from torch import nn
 
 from mmsearch.core import Preprocessing, Space, Vectors
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.convert.graph import write_tower
 from mmsearch.retrieval.description_json import preprocessing_document
 from mmsearch.retrieval.folder import (
     IMAGE_FILE,
@@ -24,13 +25,15 @@ from mmsearch.retrieval.folder import (
     TextSpec,
     write_model_folder,
 )
+from mmsearch.retrieval.tokenizer_file import write_tokenizer
 from mmsearch.retrieval.vse.backbone import weights_digest
-from mmsearch.retrieval.vse.onnx_graph import IMAGE_SIGNATURE, Signature, write_graph
+from mmsearch.retrieval.vse.onnx_graph import IMAGE_SIGNATURE, Signature
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _TEXT_AXES: Final = {0: "batch", 1: "length"}
+_SENTENCES: Final = ("a small red circle to the left of a large blue square", "a circle")
 
 
 class Pipeline(Protocol):
@@ -70,24 +73,21 @@ class Source:
 def write_source(source: Source, path: Path) -> ModelFolder:
     """Write the towers, the tokenizer and `model.json` into the empty folder `path`.
 
-    Raises ModelError when a tower has an operation that ONNX lacks.
+    Weights lie in a file beside each graph. The graphs take any batch, and any length of text
+    unless `text_spec.fixed`. Raises ModelError when a tower has an operation that ONNX lacks.
     """
-    size = source.preprocessing.size
-    tokens = torch.ones((2, min(5, source.text_spec.length)), dtype=torch.int64)
-    if source.text_spec.fixed:
-        tokens = torch.ones((2, source.text_spec.length), dtype=torch.int64)
-    example = [tokens] * len(source.text_inputs)
+    example = [_example(source)[name] for name in source.text_inputs]
     axes = {0: "batch"} if source.text_spec.fixed else _TEXT_AXES
     signature = Signature(dict.fromkeys(source.text_inputs, axes), "embedding")
-    try:
-        write_graph(source.text, example, signature, path / TEXT_FILE)
-        write_graph(source.image, [torch.zeros(2, 3, *size)], IMAGE_SIGNATURE, path / IMAGE_FILE)
-        with torch.inference_mode():
-            dim = int(source.text(*example).shape[1])
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"a tower cannot be written as ONNX: {reason}") from error
-    source.tokenizer.save(str(path / TOKENIZER_FILE))
+    dim = write_tower(source.text, example, signature, path / TEXT_FILE)
+    pixels = torch.zeros(2, 3, *source.preprocessing.size)
+    width = write_tower(source.image, [pixels], IMAGE_SIGNATURE, path / IMAGE_FILE)
+    if width != dim:
+        raise ModelError(
+            f"the towers of {source.name} give vectors of {width} and {dim} numbers, which "
+            "cannot be compared; the model needs a projection of both into one space"
+        )
+    write_tokenizer(source.tokenizer, path / TOKENIZER_FILE)
     return write_model_folder(
         path,
         ModelDescription(
@@ -99,6 +99,18 @@ def write_source(source: Source, path: Path) -> ModelFolder:
             data=source.data,
         ),
     )
+
+
+def _example(source: Source) -> Mapping[str, torch.Tensor]:
+    """Return what a text tower is traced on: two sentences of different length, padded."""
+    spec = source.text_spec
+    sentences = [encoding.ids for encoding in source.tokenizer.encode_batch(list(_SENTENCES))]
+    rows = [ids[: spec.length] for ids in sentences]
+    width = spec.length if spec.fixed else max(len(ids) for ids in rows)
+    pad = spec.pad or 0
+    tokens = torch.tensor([ids + [pad] * (width - len(ids)) for ids in rows])
+    lengths = torch.tensor([[len(ids)] for ids in rows])
+    return {"tokens": tokens, "attention_mask": (torch.arange(width) < lengths).long()}
 
 
 def space_digest(source: Source) -> str:

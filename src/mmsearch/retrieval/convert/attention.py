@@ -1,0 +1,78 @@
+"""torch's attention module as the products it is made of, for graphs of any batch and length."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PlainAttention(nn.Module):
+    """What `nn.MultiheadAttention` computes in evaluation mode.
+
+    When torch's own module is traced, it writes the length of the example into the graph. Weights
+    are shared with the original.
+    """
+
+    def __init__(self, original: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self._heads = original.num_heads
+        self._batch_first = original.batch_first
+        self._scale = original.head_dim**-0.5
+        if original.in_proj_weight is None:  # keys and values of another width than queries
+            weights = (original.q_proj_weight, original.k_proj_weight, original.v_proj_weight)
+        else:
+            weights = original.in_proj_weight.chunk(3)
+        biases = (None,) * 3 if original.in_proj_bias is None else original.in_proj_bias.chunk(3)
+        self.query, self.key, self.value = map(_Linear, weights, biases)
+        self.out_proj = original.out_proj
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any
+    ) -> tuple[Tensor, None]:
+        """Return (b, length, width), or with length first, and no attention weights.
+
+        `attn_mask` is added to the scores: (length, source) or (b * heads, length, source).
+        """
+        if not self._batch_first:
+            query, key, value = (each.transpose(0, 1) for each in (query, key, value))
+        q, k, v = self._split(self.query(query)), self.key(key), self._split(self.value(value))
+        scores = q @ self._split(k).transpose(-1, -2) * self._scale
+        if attn_mask is not None:
+            three = attn_mask.dim() == 3
+            scores = scores + (attn_mask.unflatten(0, (-1, self._heads)) if three else attn_mask)
+        mixed = (torch.softmax(scores, dim=-1) @ v).transpose(1, 2).flatten(2)
+        out = self.out_proj(mixed)
+        return (out if self._batch_first else out.transpose(0, 1)), None
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Return (b, heads, length, width of a head)."""
+        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+
+
+class _Linear(nn.Module):
+    """A linear layer over weights that belong to another module."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("bias", None if bias is None else bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., width)."""
+        return functional.linear(x, self.weight, self.bias)
+
+
+def with_plain_attention(module: nn.Module) -> nn.Module:
+    """Replace torch's attention modules inside `module`, in place; return it.
+
+    Those with learnt extra keys stay: no published model has them.
+    """
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.MultiheadAttention) and child.bias_k is None:
+                setattr(part, name, PlainAttention(child))
+    return module

@@ -1,0 +1,129 @@
+"""The towers of open_clip's models as networks of pixels and of tokens alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmsearch.errors import ModelError
+
+
+class ImageTower(nn.Module):
+    """Pixels (b, 3, h, w) to rows (b, dim): the model's `encode_image`, of any length."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the pooled features; further outputs, as CoCa has them, are left out."""
+        return _first(self.visual(pixels))
+
+
+class WholeTextTower(nn.Module):
+    """Tokens (b, length) to rows (b, dim), by a text tower as it is.
+
+    Those of transformers read their mask from the padding; that of CoCa adds a token at the
+    end of the full length.
+    """
+
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the pooled features; further outputs are left out."""
+        return _first(self.text(tokens))
+
+
+class CutTextTower(nn.Module):
+    """Tokens (b, any length) to rows (b, dim), by the parts of open_clip's own text tower.
+
+    The original takes the full length only: here positions and causal mask are cut to the
+    length that comes. `parts` is a CLIP model, over which the tower is spread, or a
+    TextTransformer.
+    """
+
+    def __init__(self, parts: Any) -> None:
+        super().__init__()
+        self.token_embedding: nn.Module = parts.token_embedding
+        self.positional_embedding: Tensor = parts.positional_embedding
+        self.transformer: nn.Module = parts.transformer
+        self.ln_final: nn.Module = parts.ln_final
+        self.text_projection: Tensor | nn.Module | None = parts.text_projection
+        self.attn_mask: Tensor | None
+        self.register_buffer("attn_mask", parts.attn_mask, persistent=False)
+        self._pool = _pool_type(parts)
+        self._end = _end_id(parts)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the features of the pooled position, projected."""
+        length = tokens.shape[1]
+        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
+        x = self.ln_final(self.transformer(x, attn_mask=mask))
+        pooled = self._pooled(x, tokens)
+        match self.text_projection:
+            case None:
+                return pooled
+            case nn.Module() as project:
+                projected: Tensor = project(pooled)
+                return projected
+            case weights:
+                return pooled @ weights
+
+    def _pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Return (b, width): of (b, length, width), the position that stands for a sentence."""
+        match self._pool:
+            case "first":
+                return x[:, 0]
+            case "last":
+                return x[:, -1]
+            case "eos":
+                position = (tokens == self._end).int().argmax(dim=-1)
+            case _:
+                position = tokens.argmax(dim=-1)
+        return x[torch.arange(tokens.shape[0], device=tokens.device), position]
+
+
+def text_tower(model: Any, pad: int) -> tuple[nn.Module, bool]:
+    """Return a model's text tower, and whether sentences must be filled up to the full length.
+
+    `pad` is the id they are filled up with. Raises ModelError when the tower does not make one
+    vector of a sentence.
+    """
+    from open_clip.hf_model import HFTextEncoder
+
+    parts = getattr(model, "text", None) or model
+    if isinstance(parts, HFTextEncoder):
+        return WholeTextTower(parts), False
+    if getattr(parts, "cls_emb", None) is not None:
+        return WholeTextTower(parts), True
+    if _pool_type(parts) not in {"first", "last", "eos", "argmax"}:
+        raise ModelError(f"a text tower that pools by {_pool_type(parts)!r} is not supported")
+    return CutTextTower(parts), not _padding_is_unseen(parts, pad)
+
+
+def _padding_is_unseen(parts: Any, pad: int) -> bool:
+    """Return whether what follows a sentence cannot change its vector."""
+    if parts.attn_mask is None:
+        return False
+    match _pool_type(parts):
+        case "argmax":  # the position of the largest id, which only 0 can never be
+            return pad == 0
+        case "eos":
+            return pad != _end_id(parts)
+        case pool:
+            return pool == "first"
+
+
+def _pool_type(parts: Any) -> str:
+    return str(getattr(parts, "text_pool_type", None) or parts.pool_type)
+
+
+def _end_id(parts: Any) -> int:
+    return int(getattr(parts, "text_eos_id", None) or getattr(parts, "eos_id", -1))
+
+
+def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
