@@ -42,6 +42,7 @@ class OnnxEncoder:
         self._text: Tower | None = None
         self._tokens: Tokens | None = None
         self._loading = Lock()
+        self._loading_images = Lock()
 
     @property
     def space(self) -> Space:
@@ -60,6 +61,11 @@ class OnnxEncoder:
                 "encode pictures; use a model with an image encoder"
             )
         return self.folder.preprocessing
+
+    @property
+    def lanes(self) -> int:
+        """How many threads may call `encode_images` at once, each with a share of processors."""
+        return self._use.lanes
 
     def encode_images(self, images: Sequence[Pixels], /) -> Vectors:
         """Return (n, dim) float32 unit rows; each picture is (h, w, 3) uint8 of any size.
@@ -119,9 +125,10 @@ class OnnxEncoder:
         return time.perf_counter() - began
 
     def _image_tower(self) -> Tower:
-        if self._image is None:
-            self._image = self._loader.load(Modality.IMAGE, self._sample)
-        return self._image
+        with self._loading_images:
+            if self._image is None:
+                self._image = self._loader.load(Modality.IMAGE, self._sample)
+            return self._image
 
     def _text_tower(self) -> Tower:
         if self._text is None:

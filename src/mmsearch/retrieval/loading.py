@@ -45,8 +45,8 @@ class Precision(StrEnum):
 class Use:
     """How an encoder is going to be used.
 
-    `threads` None uses every processor that this process may run on; `batch_size` bounds how
-    many pictures or sentences go through a network at once. `verified` compares the checksums
+    `threads` None uses every processor that this process may run on; `lanes` is how many batches
+    of pictures may be encoded at once, each with its share of them; `batch_size` bounds how many pictures or sentences go through a network at once. `verified` compares the checksums
     of large files, too, when a network is loaded, which takes a moment: worth it before much is
     encoded. `once`: for a single question, the quickest load and the least memory; a tower is
     let go of when it has answered. `precision` INT8 insists on 8-bit networks. `provider` AUTO
@@ -55,6 +55,7 @@ class Use:
     """
 
     threads: int | None = None
+    lanes: int = 1
     batch_size: int = BATCH_SIZES[-1]
     verified: bool = False
     once: bool = False
@@ -65,6 +66,8 @@ class Use:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, not {self.batch_size}")
+        if self.lanes < 1:
+            raise ConfigError(f"lanes must be at least 1, not {self.lanes}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
 
@@ -76,7 +79,8 @@ class TowerLoader:
         self._folder = folder
         self._use = use
         self._machine = machine
-        self._threads = use.threads or available_processors()
+        threads = use.threads or available_processors()
+        self._threads = {Modality.IMAGE: max(1, threads // use.lanes), Modality.TEXT: threads}
 
     def load(self, tower: Modality, feed: MakeFeed) -> Tower:
         """Return the network, run by the provider that was chosen.
@@ -89,7 +93,7 @@ class TowerLoader:
     def subject(self, tower: Modality, feed: MakeFeed) -> str:
         """Name what a measurement of the tower is a measurement of."""
         provider = self._provider(tower, feed)
-        return f"{self._name(self._file(tower, provider))}:{provider.value}"
+        return f"{self._name(tower, provider)}:{provider.value}"
 
     def _provider(self, tower: Modality, feed: MakeFeed) -> Provider:
         available = available_providers()
@@ -99,7 +103,7 @@ class TowerLoader:
         if self._use.once or available == [Provider.CPU]:
             return Provider.CPU  # the libraries of others take longer to load than a question
         machine = self._machine or this_machine()
-        subject = f"{self._name(self._file(tower, Provider.CPU))}:{'+'.join(available)}"
+        subject = f"{self._name(tower, Provider.CPU)}:{'+'.join(available)}"
         known = machine.recall(subject, "provider")
         if known in available:
             return Provider(str(known))
@@ -129,7 +133,7 @@ class TowerLoader:
                 below = None if self._use.verified else SMALL_FILE_BYTES
                 verify_file(self._folder, name, below=below)
         setting = Setting(
-            self._threads,
+            self._threads[tower],
             once=self._use.once,
             provider=provider,
             optimised=file.name in _strings(self._folder.optimised.get("files")),
@@ -163,10 +167,11 @@ class TowerLoader:
             "use the precision auto"
         )
 
-    def _name(self, file: Path) -> str:
+    def _name(self, tower: Modality, provider: Provider) -> str:
         """Name a network on this machine: its bytes, the runtime, the threads."""
+        file = self._file(tower, provider)
         digest = self._folder.files[file.name].sha256[:16]
-        return f"{file.name}:{digest}:{load_runtime().__version__}:{self._threads}"
+        return f"{file.name}:{digest}:{load_runtime().__version__}:{self._threads[tower]}"
 
 
 def _strings(value: object) -> list[str]:
