@@ -169,23 +169,15 @@ def dual_encoder(path: Path) -> Path:
     return _save(path, t.VisionTextDualEncoderModel(config), processor, tokenizer)
 
 
-def groupvit(path: Path) -> Path:
+def aimv2(path: Path) -> Path:
     """A model that is in no list: it has get_image_features and get_text_features."""
     import transformers as t
 
     tokenizer = clip_tokenizer()
     text = TEXT | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
-    vision = VISION | {
-        "depths": [1, 1, 1],
-        "num_group_tokens": [8, 4, 0],
-        "num_output_groups": [8, 4, 0],
-        "hidden_size": 32,
-    }
-    config = t.GroupViTConfig(
-        text_config=text, vision_config=vision, projection_dim=24, projection_intermediate_dim=32
-    )
+    config = t.Aimv2Config(text_config=text, vision_config=VISION, **WIDTH)
     processor = t.CLIPImageProcessor(**_cropped(32, 32))
-    return _save(path, t.GroupViTModel(config), processor, tokenizer)
+    return _save(path, t.Aimv2Model(config), processor, tokenizer)
 
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
@@ -198,7 +190,7 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "altclip": altclip,
     "align": align,
     "dual_encoder": dual_encoder,
-    "groupvit": groupvit,
+    "aimv2": aimv2,
 }
 
 
@@ -263,8 +255,8 @@ def spread_weights(model: torch.nn.Module, *, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                gain = 1.0 if "embedding" in name else weight[0].numel() ** -0.5
+            if weight.ndim > 1 or "embedding" in name:
+                gain = 1.0 if "embedding" in name else float(weight[0].numel()) ** -0.5
                 weight.copy_(torch.randn(weight.shape, generator=generator) * gain * 1.4)
 
 

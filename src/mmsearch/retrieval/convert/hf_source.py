@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _BATCH: Final = 16
+_SHIFTED: Final = "create_position_ids_from_input_ids"
 _FAILURES: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -151,9 +152,14 @@ def _in_batches(rows: Callable[[Any], Tensor], things: Sequence[Any]) -> Vectors
 def _load_model(directory: Path, settings: dict[str, Any]) -> Any:
     """Load the weights as float32 with plain attention. Raises ModelError as `load_hf` does."""
     from safetensors import SafetensorError
-    from transformers import AutoModel
+    from transformers import CONFIG_MAPPING, AutoModel
 
     kind = settings.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{directory} is a model of the type {kind!r}, which the installed transformers does "
+            f"not know; supported are {SUPPORTED}"
+        )
     if kind == "siglip2":
         raise ModelError(
             f"{directory} is a SigLIP 2 of variable resolution (NaFlex), whose pictures have no "
@@ -211,11 +217,12 @@ def _positions(model: Any) -> int:
         raise ModelError(
             f"the text tower of a {type(model).__name__} does not say how many tokens it takes"
         )
-    parts = [
-        getattr(part, "embeddings", None) for part in getattr(model, "text_model", model).modules()
+    parts: list[Any] = [
+        embeddings
+        for part in getattr(model, "text_model", model).modules()
+        if hasattr(embeddings := getattr(part, "embeddings", None), _SHIFTED)
     ]
-    shifted = [part for part in parts if hasattr(part, "create_position_ids_from_input_ids")]
-    return most - shifted[0].padding_idx - 1 if shifted else most
+    return most - int(parts[0].padding_idx) - 1 if parts else most
 
 
 def _image_tower(model: Any, framing: Framing) -> nn.Module:
@@ -256,6 +263,7 @@ def _facts(model: Any, processor: Any) -> dict[str, object]:
         "library": "transformers",
         "version": transformers.__version__,
         "architecture": type(model).__name__,
+        "model_type": model.config.model_type,
         "image_processor": type(processor).__name__,
     }
 

@@ -95,11 +95,17 @@ def check_padding(
     part of the model then, and how much of it there should be is not known.
     """
     width = max(len(ids) for ids in sentences)
-    tokens = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in sentences])
-    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in sentences])
+    batch = [[*ids, *[pad] * (width - len(ids))] for ids in sentences]
+    masks = [[1] * len(ids) + [0] * (width - len(ids)) for ids in sentences]
+
+    def rows(tokens: Sequence[Sequence[int]], mask: Sequence[Sequence[int]]) -> Tensor:
+        given = (torch.tensor(tokens), torch.tensor(mask))
+        found: Tensor = tower(*given) if masked else tower(given[0])
+        return found
+
     with torch.inference_mode():
-        together = tower(tokens, mask) if masked else tower(tokens)
-        alone = torch.cat([tower(torch.tensor([list(ids)])) for ids in sentences])
+        together = rows(batch, masks)
+        alone = torch.cat([rows([ids], [[1] * len(ids)]) for ids in sentences])
     spread = (alone - alone.mean(dim=0)).abs().max()
     if (together - alone).abs().max() > PADDING_DRIFT * spread:
         raise ModelError(
