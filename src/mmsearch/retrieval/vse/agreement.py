@@ -53,8 +53,8 @@ class Agreement:
         """Return plain JSON types."""
         return asdict(self)
 
-    def check(self) -> None:
-        """Raise ModelError, naming tower and figures, when anything is out of bounds."""
+    def faults(self) -> list[str]:
+        """Return what is out of bounds, in words, with tower and figures."""
         towers = {"image": self.image, "text": self.text}
         faults = [
             f"{name} tower: {fault}"
@@ -64,6 +64,11 @@ class Agreement:
         ]
         if not self.inversion <= DIFFERENCE:
             faults.append(f"neighbours change places by {self.inversion:.1e} > {DIFFERENCE:.0e}")
+        return faults
+
+    def check(self) -> None:
+        """Raise ModelError, naming tower and figures, when anything is out of bounds."""
+        faults = self.faults()
         if faults:
             raise ModelError(
                 f"the exported model differs from the trained one ({'; '.join(faults)}); "
