@@ -23,6 +23,7 @@ PEERS = ROOT / "build" / "peers"
 
 Facts: TypeAlias = dict[str, Any]
 
+_SETTINGS = ("OMP_", "OPENBLAS_", "MKL_", "PYTHON", "TOKENIZERS_", "MMSEARCH_")
 _STARTER = """
 import json, os, sys, time
 began = time.perf_counter()
@@ -69,12 +70,16 @@ def measure(
     cwd: Path | None = None,
     codes: Sequence[int] = (0,),
 ) -> Run:
-    """Run a command to its end. Raises FailedError for an exit code not in `codes`."""
+    """Run a command to its end, in the environment of a user's shell.
+
+    Settings of this shell that would change what is measured are left out: of threads, and
+    against keeping compiled modules. Raises FailedError for an exit code not in `codes`.
+    """
     read, write = os.pipe()
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _STARTER, *map(str, command)],
-            env={**os.environ, **(env or {}), "MEASURED": str(write)},
+            env={**_users_environment(), **(env or {}), "MEASURED": str(write)},
             cwd=cwd,
             pass_fds=(write,),
             capture_output=True,
@@ -89,6 +94,11 @@ def measure(
         tail = done.stderr.decode(errors="replace").strip()[-800:]
         raise FailedError(f"{command[0]} ended with {seen['code']}: {tail}")
     return Run(seen["wall"], seen["cpu"], seen["peak"], done.stdout.decode(errors="replace"))
+
+
+def _users_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}  # not beside the sources
 
 
 def summarise(runs: Sequence[Run]) -> Summary:

@@ -10,6 +10,7 @@ what a network has learnt; a constant added to every sentence's vector puts it i
 libraries' cone of sentences, so that searches do the work that they do with trained models.
 """
 
+import random
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,12 +23,14 @@ from synthetic import DIM, SPACE, Synthetic
 from mmsearch.retrieval.encoder import Precision, Use
 from mmsearch.retrieval.folder import MODEL_FILE, ModelDescription, TextSpec, write_model_folder
 from mmsearch.retrieval.models import load_encoder
+from mmsearch.retrieval.optimise import optimise_folder
 
 if TYPE_CHECKING:
     import torch
 
 FOLDER = WORK / "networks"
 CLIP = FOLDER / "open_clip"
+INT8 = FOLDER / "open_clip-int8"
 RCLIP = FOLDER / "rclip"
 SMALL = FOLDER / "small"
 QUESTIONS = 200
@@ -37,6 +40,7 @@ _PAIR = "ViT-B-32-256-datacomp_s34b_b86k"
 _NOTICES = ("LICENSE", "OPENAI-CLIP-MIT.txt", "README.md", "THIRD_PARTY_NOTICES.md")
 _ARCHITECTURE = "ViT-B-32-256"
 _LENGTH = 77
+_WORDS = ("dog", "child", "bike", "red ball", "boat", "old man", "horse", "beach", "house", "hill")
 _SAME = 1e-4  # of unit rows, computed in another order
 
 
@@ -45,6 +49,16 @@ def clip_folder() -> Path:
     if not (CLIP / MODEL_FILE).exists():
         _make_clip()
     return CLIP
+
+
+def int8_folder() -> Path | None:
+    """Return the same model with an 8-bit text network, made unless it is there.
+
+    None while this mmsearch cannot make one.
+    """
+    if not (INT8 / MODEL_FILE).exists() and not _make_int8():
+        return None
+    return INT8
 
 
 def rclip_data() -> Path:
@@ -63,6 +77,12 @@ def small_folder() -> Path:
 def question(number: int) -> str:
     """Return a question that all networks understand; the small one knows `QUESTIONS`."""
     return f"question {number % QUESTIONS}"
+
+
+def new_question() -> str:
+    """Return a sentence that nobody has asked before."""
+    one, other, place = random.sample(_WORDS, 3)
+    return f"a photo of a {one} and a {other} near the {place}, number {random.getrandbits(32)}"
 
 
 def _make_clip() -> None:
@@ -163,6 +183,16 @@ def _convert(weights: Path, cone: "torch.Tensor") -> None:
     written = write_source(replace(source, text=Shifted(), licence="for benchmarks only"), CLIP)
     description = {each.name: getattr(written, each.name) for each in fields(ModelDescription)}
     write_model_folder(CLIP, ModelDescription(**{**description, "space": SPACE}))
+    optimise_folder(CLIP)
+
+
+def _make_int8() -> bool:
+    """Add the 8-bit text network to a copy of the folder; say whether that is possible."""
+    try:
+        from mmsearch.retrieval.convert.quantise import quantise
+    except ImportError:
+        return False
+    raise NotImplementedError(quantise)
 
 
 def compare() -> None:
