@@ -1,5 +1,6 @@
 """What a model spec means."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from tests.retrieval.onnx_models import make_model
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval import encoder, models
+from mmsearch.retrieval import loading, models
 from mmsearch.retrieval.encoder import Use
+from mmsearch.retrieval.folder import read_model_folder, write_model_folder
 from mmsearch.retrieval.models import (
     canonical_spec,
     installed_models,
@@ -88,9 +90,36 @@ def test_a_folder_that_is_no_model_says_so(machine: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", ["hf:org/name", "open_clip:ViT-B-32/x"])
-def test_models_of_other_projects_are_refused_clearly(spec: str) -> None:
-    with pytest.raises(ModelError, match="cannot be used yet"):
+def test_a_source_that_was_not_added_names_the_command(spec: str) -> None:
+    with pytest.raises(ModelError, match=f"not added yet; run: mmsearch models add {spec}"):
         resolve_model(spec)
+
+
+def test_a_source_means_the_model_that_was_added_from_it(machine: Path) -> None:
+    folder = machine / "data" / "mmsearch" / "models" / "photos"
+    source = {"spec": "open_clip:ViT-B-32/x"}
+    write_model_folder(folder, replace(read_model_folder(folder), source=source))
+    assert resolve_model("open_clip:ViT-B-32/x") == folder
+    assert resolve_model("open_clip:ViT-B/32/x") == folder
+    assert canonical_spec("open_clip:ViT-B-32/x") == "photos"
+    (folder.parent / "mini" / "model.json").parent.mkdir()
+    (folder.parent / "mini" / "model.json").write_text("{")  # a damaged one is in nobody's way
+    assert resolve_model("open_clip:ViT-B-32/x") == folder
+
+
+def test_the_chosen_default_comes_after_the_environment(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "data" / "mmsearch" / "models" / "default").write_text("photos\n")
+    assert resolve_model().name == "photos"
+    assert canonical_spec() == "photos"
+    monkeypatch.setenv("MMSEARCH_MODEL", "mini")
+    assert resolve_model().name == "mini"
+
+
+def test_a_model_that_is_being_made_has_no_name(machine: Path) -> None:
+    make_model(machine / "data" / "mmsearch" / "models" / ".new.adding")
+    assert [model.name for model in installed_models()] == ["mini", "photos"]
 
 
 def test_without_the_bundled_model_the_error_says_what_to_give(
@@ -114,7 +143,7 @@ def test_an_encoder_is_loaded_from_its_spec() -> None:
 def test_a_large_file_is_compared_with_its_checksum_when_asked_for(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "SMALL_FILE_BYTES", 10)
+    monkeypatch.setattr(loading, "SMALL_FILE_BYTES", 10)
     file = machine / "bundled" / "mini" / "image.onnx"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
