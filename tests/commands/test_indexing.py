@@ -16,8 +16,8 @@ from tests.retrieval.onnx_models import make_model
 
 from mmsearch.commands.indexing_view import progress
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval import ingest, reading
-from mmsearch.retrieval.report import Progress
+from mmsearch.retrieval import pipeline, reading
+from mmsearch.retrieval.timing import Progress
 
 
 @pytest.fixture
@@ -243,12 +243,12 @@ def test_an_interrupted_run_keeps_what_it_did_and_goes_on(
             raise KeyboardInterrupt
         return read(task, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ingest, "read_task", interrupted)
+    monkeypatch.setattr(pipeline, "read_task", interrupted)
     done = run("index", photos, "--model", model, "--workers", "1", "--batch-size", "1")
     assert done.exit_code == 130
     assert "interrupted" in done.stderr
     assert "the same command goes on from here" in done.stderr
-    monkeypatch.setattr(ingest, "read_task", read)
+    monkeypatch.setattr(pipeline, "read_task", read)
     assert _counts(run("index", photos, "--json").stdout, new=1, unchanged=2, encoded=1)
 
 
@@ -285,8 +285,8 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
             now[0] = float(second)
             show(Progress(done=second * 10, total=1000, images_per_second=10.0))
     assert stream.getvalue().splitlines() == [
-        "100 of 1,000 images, 10/s, 2 min left",
-        "200 of 1,000 images, 10/s, 1 min left",
+        "100 of 1,000 images, 10/s, 90 s left",
+        "200 of 1,000 images, 10/s, 80 s left",
     ]
 
 

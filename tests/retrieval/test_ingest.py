@@ -1,8 +1,8 @@
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from tests.retrieval.fakes import FakeEncoder
 from mmsearch.core import Modality, Pixels, Vectors
 from mmsearch.errors import ConfigError, DecodeError, InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval.decode import Limits, read_bytes
+from mmsearch.retrieval.decode import Limits, open_picture
 from mmsearch.retrieval.ingest import (
     IngestOptions,
     Progress,
@@ -22,6 +22,18 @@ from mmsearch.retrieval.ingest import (
     ingest_touched,
 )
 
+DEVELOPED = """
+import numpy as np
+class LibRawError(Exception): ...
+class LibRawNoThumbnailError(LibRawError): ...
+class LibRawUnsupportedThumbnailError(LibRawError): ...
+class imread:
+    def __init__(self, file): ...
+    def __enter__(self): return self
+    def __exit__(self, *error): ...
+    def extract_thumb(self): raise LibRawNoThumbnailError
+    def postprocess(self, half_size): return np.full((4, 4, 3), (255, 255, 0), dtype=np.uint8)
+"""
 GREY = [(n, n, n) for n in range(0, 250, 10)]
 
 
@@ -253,7 +265,7 @@ def test_a_bad_file_is_a_failure_that_is_not_tried_again_until_it_changes(
         (os.fsencode(bad), "not a picture, or a format that is not supported")
     ]
     with monkeypatch.context() as patch:
-        patch.setattr("mmsearch.retrieval.reading.decode_bytes", None)  # would raise when called
+        patch.setattr("mmsearch.retrieval.pipeline.read_task", None)  # would raise when called
         revision = catalog.revision
         assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=3, failed=1)
         assert catalog.revision == revision
@@ -324,12 +336,12 @@ def test_items_below_a_folder_that_cannot_be_entered_stay(
 def test_a_file_that_vanishes_before_it_is_read_is_no_failure(
     catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanished(path: bytes, limits: object) -> bytes:
+    def vanished(path: bytes) -> BufferedReader:
         if path.endswith(b"red.png"):
             (photos / "red.png").unlink()
-        return read_bytes(path)
+        return open_picture(path)
 
-    monkeypatch.setattr("mmsearch.retrieval.reading.read_bytes", vanished)
+    monkeypatch.setattr("mmsearch.retrieval.reading.open_picture", vanished)
     assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=2, encoded=2)
     assert catalog.failures() == []
 
@@ -340,11 +352,11 @@ def test_an_item_stays_while_its_changed_file_may_not_be_read(
     ingest(catalog, encoder, [photos])
     later(draw(photos / "red.png", (255, 255, 0)))
 
-    def forbidden(path: bytes, limits: object) -> bytes:
+    def forbidden(path: bytes) -> BufferedReader:
         raise DecodeError("permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmsearch.retrieval.reading.read_bytes", forbidden)
+        patch.setattr("mmsearch.retrieval.reading.open_picture", forbidden)
         assert ingest(catalog, encoder, [photos]).as_dict() == counts(unchanged=2, failed=1)
     assert catalog.counts().images == 3
     report = ingest(catalog, encoder, [photos])
@@ -368,12 +380,14 @@ def test_a_failure_is_tried_again_when_asked(
 def test_a_failure_for_want_of_a_plugin_is_tried_again_once_it_is_installed(
     catalog: Catalog, encoder: FakeEncoder, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "rawpy", None)
+    plugin = photos.with_name("site") / "rawpy.py"
+    plugin.parent.mkdir()
+    plugin.write_text("raise ImportError", encoding="utf-8")
+    monkeypatch.syspath_prepend(plugin.parent)
     draw(photos / "raw.png", (255, 255, 0)).rename(photos / "raw.nef")
     assert ingest(catalog, encoder, [photos]).failed == 1
     assert "mmsearch[formats]" in catalog.failures()[0].reason
-    monkeypatch.setattr("mmsearch.retrieval.ingest.plugin_arrived", lambda reason: True)
-    monkeypatch.setattr("mmsearch.retrieval.decode.embedded_picture", lambda data, suffix: data)
+    plugin.write_text(DEVELOPED, encoding="utf-8")
     assert ingest(catalog, encoder, [photos]).as_dict() == counts(new=1, unchanged=3, encoded=1)
 
 
@@ -445,10 +459,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_resumes(
         catalog, InterruptedEncoder(), [tmp_path / "many"], IngestOptions(batch_size=10)
     )
     assert report.interrupted
-    assert report.as_dict() == counts(new=10, encoded=10)
-    assert catalog.counts().images == 10
+    assert report.as_dict() == counts(new=20, encoded=20)  # the batch at hand is finished
+    assert catalog.counts().images == 20
     resumed = ingest(catalog, FakeEncoder(), [tmp_path / "many"])
-    assert resumed.as_dict() == counts(new=15, unchanged=10, encoded=15)
+    assert resumed.as_dict() == counts(new=5, unchanged=20, encoded=5)
 
 
 class HalfBlindEncoder(FakeEncoder):
@@ -469,8 +483,9 @@ def test_progress_counts_up_to_the_total(
     catalog: Catalog, encoder: FakeEncoder, photos: Path
 ) -> None:
     seen: list[Progress] = []
-    ingest(catalog, encoder, [photos], on_progress=seen.append)
-    assert [(p.done, p.total) for p in seen] == [(1, 3), (2, 3), (3, 3)]
+    ingest(catalog, encoder, [photos], IngestOptions(batch_size=1), on_progress=seen.append)
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert (seen[-1].done, seen[-1].total) == (3, 3)
     assert all(p.images_per_second > 0 for p in seen)
 
 
@@ -524,7 +539,7 @@ def test_a_renamed_folder_costs_no_decoding_and_no_encoding(
     ingest(catalog, encoder, [one, other])
     before = vectors_by_name(catalog, encoder)
     encoded = encoder.images_seen
-    monkeypatch.setattr("mmsearch.retrieval.reading.decode_bytes", None)  # would raise when called
+    monkeypatch.setattr("mmsearch.retrieval.pipeline.read_task", None)  # would raise when called
     (one / "holiday").rename((other if across else one) / "summer")
     draw(one / "stays.png").write_bytes((other / "red.png").read_bytes())
     report = ingest(catalog, encoder, [])

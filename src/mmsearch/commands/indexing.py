@@ -13,11 +13,13 @@ from mmsearch.commands.results import one_line
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
+    from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.library import Library, OnProgress
     from mmsearch.retrieval.report import IngestOptions, IngestReport
 
 _SHOWN = 10
 _INTERRUPTED = 130
+_MOST_LANES = 4  # each has the network's intermediate results in memory
 _BYTES = ("utf-8", "surrogateescape")
 
 
@@ -79,13 +81,19 @@ def index(
         typer.Option(
             "--workers",
             metavar="N",
-            help="Threads that read pictures. [default: one a core]",
+            help="Processes that decode pictures. [default: one a core]",
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", metavar="N", help="Items encoded at once.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Pictures encoded at once. [default: what is fastest here, measured once]",
+            show_default=False,
+        ),
+    ] = None,
     commit_seconds: Annotated[
         float, typer.Option("--commit-seconds", metavar="X", hidden=True)  # for the fault matrix
     ] = 2.0,
@@ -93,6 +101,10 @@ def index(
     as_json: JsonOption = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="No progress and no summary; warnings stay.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("-v", "--verbose", help="Say where the time went; with --json, as `seconds`."),
     ] = False,
 ) -> None:
     """Index pictures and sentences: only what is new or changed is encoded.
@@ -102,8 +114,7 @@ def index(
     Ctrl-C keeps what was finished, and the same command goes on from there. What a file
     .mmsearchignore names, with the rules of .gitignore, is left out.
     """
-    from mmsearch.commands.indexing_view import progress, summary
-    from mmsearch.retrieval.encoder import Use
+    from mmsearch.commands.indexing_view import progress
     from mmsearch.retrieval.library import open_library
     from mmsearch.retrieval.report import IngestOptions
 
@@ -123,24 +134,49 @@ def index(
         check_installed()
     directory = library_directory(library)
     _check_given(directory, paths or [], texts or [])
-    use = Use(batch_size=batch_size, verified=True)
-    with open_library(directory, model=model, use=use) as opened:
+    with open_library(directory, model=model, use=_use(batch_size)) as opened:
         if not (paths or texts or opened.catalog.roots()):
             raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
         with progress(sys.stderr, quiet=quiet or as_json) as on_progress:
             report = _run(opened, paths or [], texts or [], options, on_progress)
         _warn(opened, report)
         if as_json:
-            typer.echo(json.dumps(report.as_dict(), indent=None if watching else 2))
+            counts: dict[str, object] = {**report.as_dict()}
+            if verbose:
+                counts["seconds"] = report.timing.as_dict()
+            typer.echo(json.dumps(counts, indent=None if watching else 2))
         elif not quiet:
-            for line in summary(report, opened.catalog.counts()):
-                typer.echo(line)
+            _summarise(opened, report, verbose=verbose)
         if watching and not report.interrupted:
             _watch(opened, [*(paths or []), *(texts or [])], options, (as_json, quiet))
             return
     if report.interrupted:
         typer.echo("mmsearch: the same command goes on from here", err=True)
         raise typer.Exit(_INTERRUPTED)
+
+
+def _use(batch_size: int | None) -> "Use":
+    """Return how the encoder is used: batches side by side, one for each of a few processors.
+
+    They lose less time than one batch that all processors share, part by part of the network.
+    """
+    from mmsearch.retrieval.encoder import DEFAULT_USE, Use
+    from mmsearch.retrieval.processors import available_processors
+
+    return Use(
+        batch_size=batch_size or DEFAULT_USE.batch_size,
+        lanes=min(available_processors(), _MOST_LANES),
+        verified=True,
+    )
+
+
+def _summarise(library: "Library", report: "IngestReport", *, verbose: bool) -> None:
+    from mmsearch.commands.indexing_view import LONG_SECONDS, summary, time_spent
+
+    for line in summary(report, library.catalog.counts()):
+        typer.echo(line)
+    if verbose or report.timing.total >= LONG_SECONDS:
+        typer.echo(time_spent(report), err=True)
 
 
 def _check_given(directory: Path, paths: list[Path], texts: list[Path]) -> None:

@@ -9,15 +9,18 @@ from typing import IO, Final, TypeAlias
 
 from mmsearch.index.rows import Counts, Failure
 from mmsearch.retrieval.presence import is_there
-from mmsearch.retrieval.report import IngestReport, Progress
+from mmsearch.retrieval.report import IngestReport
+from mmsearch.retrieval.timing import Progress, Timing
 
 OnProgress: TypeAlias = Callable[[Progress], None]
 SPARSE_SECONDS: Final = 10.0
+LONG_SECONDS: Final = 60.0
+"""After a run as long as this the summary says where the time went."""
 
 
 @contextmanager
 def progress(stream: IO[str], *, quiet: bool) -> Iterator[OnProgress]:
-    """Show pictures done, their rate and the time left.
+    """Show pictures done, their rate, what they wait for and the time left.
 
     A bar where the stream is a terminal, elsewhere a line every ten seconds.
     """
@@ -39,11 +42,10 @@ def _bar(stream: IO[str]) -> Iterator[OnProgress]:
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[rate]}"),
-        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[pace]}"),
     )
     with rich.Progress(*columns, console=Console(file=stream), transient=True) as bars:
-        task = bars.add_task("looking for what is new", total=None, rate="")
+        task = bars.add_task("looking for what is new", total=None, pace="")
 
         def show(now: Progress) -> None:
             bars.update(
@@ -51,7 +53,7 @@ def _bar(stream: IO[str]) -> Iterator[OnProgress]:
                 description="images",
                 completed=now.done,
                 total=now.total,
-                rate=f"{_rate(now)}/s",
+                pace=_pace(now),
             )
 
         yield show
@@ -65,17 +67,46 @@ def _sparse(stream: IO[str]) -> OnProgress:
         if time.monotonic() - last < SPARSE_SECONDS:
             return
         last = time.monotonic()
-        left = (now.total - now.done) / max(now.images_per_second, 1e-9)
-        stream.write(
-            f"{now.done:,} of {now.total:,} images, {_rate(now)}/s, {left / 60:.0f} min left\n"
-        )
+        stream.write(f"{now.done:,} of {now.total:,} images, {_pace(now)}\n")
         stream.flush()
 
     return show
 
 
-def _rate(now: Progress) -> str:
-    return f"{now.images_per_second:.{0 if now.images_per_second >= 10 else 1}f}"
+def _pace(now: Progress) -> str:
+    """Return the rate, the time left and what is waited for."""
+    rate = f"{_rate(now.images_per_second)}/s"
+    left = f"{_duration(now.seconds_left)} left" if now.images_per_second > 0 else ""
+    slow = f"waiting for {now.waiting_for}" if now.waiting_for else ""
+    return ", ".join(part for part in (rate, left, slow) if part)
+
+
+def _rate(images_per_second: float) -> str:
+    return f"{images_per_second:.{0 if images_per_second >= 10 else 1}f}"
+
+
+def _duration(seconds: float) -> str:
+    """Return 42 s, 12 min or 3 h 05 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def time_spent(report: IngestReport) -> str:
+    """Return where the time of a run went, in one line."""
+    timing = report.timing
+    stages = [
+        f"{name} {getattr(timing, name):.1f} s"
+        for name in ("scan", "read", "decode", "preprocess", "encode", "commit")
+    ]
+    line = f"took {_duration(timing.total)}: {', '.join(stages)} (side by side)"
+    return f"{line}; waited for {_waits(timing)}" if timing.waited else line
+
+
+def _waits(timing: Timing) -> str:
+    longest = sorted(timing.waited, key=lambda slow: -timing.waited[slow])
+    return ", ".join(f"{slow} {timing.waited[slow]:.1f} s" for slow in longest)
 
 
 def summary(report: IngestReport, counts: Counts) -> list[str]:

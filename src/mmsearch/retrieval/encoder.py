@@ -67,6 +67,10 @@ class OnnxEncoder:
         """How many threads may call `encode_images` at once, each with a share of processors."""
         return self._use.lanes
 
+    def load_images(self) -> None:
+        """Load the network of pictures unless it is there. Raises ModelError."""
+        self._image_tower()
+
     def encode_images(self, images: Sequence[Pixels], /) -> Vectors:
         """Return (n, dim) float32 unit rows; each picture is (h, w, 3) uint8 of any size.
 

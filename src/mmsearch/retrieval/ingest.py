@@ -8,11 +8,10 @@ point keeps what was committed and finishes the rows that are encoded.
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from mmsearch.core import Encoder
 from mmsearch.index import selection
@@ -27,6 +26,7 @@ from mmsearch.retrieval.ingest_texts import (
     encode_old_sentences,
 )
 from mmsearch.retrieval.paths import Filter, Scope, absolute, contains, outermost, separate
+from mmsearch.retrieval.pipeline import Job, encode_files
 from mmsearch.retrieval.plan import (
     Contents,
     Copy,
@@ -39,8 +39,8 @@ from mmsearch.retrieval.plan import (
     to_digest,
 )
 from mmsearch.retrieval.processors import available_processors
-from mmsearch.retrieval.reading import digest_file, in_order, read_task
-from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
+from mmsearch.retrieval.reading import digest_file, in_order
+from mmsearch.retrieval.report import IngestOptions, IngestReport
 from mmsearch.retrieval.roots import (
     Places,
     lost_items,
@@ -49,14 +49,14 @@ from mmsearch.retrieval.roots import (
     welcome,
 )
 from mmsearch.retrieval.scan import Found, Unreadable, scan, scan_entries
-from mmsearch.retrieval.writer import Writer, count_kinds, file_row
+from mmsearch.retrieval.timing import Progress
+from mmsearch.retrieval.writer import count_kinds, file_row
 
 __all__ = ["IngestOptions", "IngestReport", "Progress", "add_sentences", "ingest"]
 
-T = TypeVar("T")
-R = TypeVar("R")
 OnProgress: TypeAlias = Callable[[Progress], None]
 _CHUNK = 4096
+_DIGESTS_AHEAD = 64
 _DEFAULT = IngestOptions()
 
 
@@ -143,12 +143,22 @@ class _Run:
         self._places = places
         self._scope = Scope(places.scope())
         self._on_progress = on_progress
-        self._workers = options.workers or available_processors()
         self._unreadable: list[Unreadable] = []
         self._away = Scope(())
 
     def pictures(self) -> None:
         """Do everything; counts grow with what is committed."""
+        began = time.monotonic()
+        try:
+            tasks = self._settle_without_reading()
+            job = Job(self.catalog, self.encoder, self._places.online, self.options, self.report)
+            encode_files(job, tasks, self._on_progress)
+        finally:
+            self.report.timing.total = time.monotonic() - began
+
+    def _settle_without_reading(self) -> list[Task]:
+        """Scan, compare and commit what needs no network; return what does."""
+        began = time.monotonic()
         failures = {f.path: f for f in self.catalog.failures() if self._scope.holds(f.path)}
         final = {
             path: failure
@@ -160,7 +170,8 @@ class _Run:
         self._record(plan, failures)
         self._count_offline()
         self._copy(plan.copies)
-        self._encode(plan.tasks)
+        self.report.timing.scan = time.monotonic() - began
+        return plan.tasks
 
     def _survey(self, failures: dict[bytes, Failure]) -> Difference:
         """Scan and compare; what could not be looked into is not taken for deleted."""
@@ -195,7 +206,8 @@ class _Run:
         if not files:
             return Contents()
         digests: dict[bytes, str] = {}
-        with closing(self._parallel(digest_file, files)) as results:
+        workers = self.options.workers or available_processors()
+        with closing(in_order(workers, _DIGESTS_AHEAD, digest_file, files)) as results:
             for file, digest in zip(files, results, strict=True):
                 if digest is not None:
                     digests[file.path] = digest
@@ -276,28 +288,3 @@ class _Run:
         )
         self.catalog.commit(Batch(files=tuple(rows)))
         count_kinds(self.report, [copy.kind for copy in copies])
-
-    def _encode(self, tasks: Sequence[Task]) -> None:
-        if not tasks:
-            return
-        writer = Writer(self.catalog, self.encoder, self._places.online, self.options, self.report)
-        read = partial(
-            read_task, preprocessing=self.encoder.preprocessing, limits=self.options.limits
-        )
-        started = time.monotonic()
-        try:
-            with closing(self._parallel(read, tasks)) as readings:
-                for done, reading in enumerate(readings, start=1):
-                    writer.add(reading)
-                    if self._on_progress is not None:
-                        rate = done / max(time.monotonic() - started, 1e-9)
-                        self._on_progress(Progress(done, len(tasks), rate))
-            writer.encode()
-        finally:
-            writer.flush()
-
-    def _parallel(
-        self, function: Callable[[T], R], values: Iterable[T]
-    ) -> Generator[R, None, None]:
-        ahead = 2 * self.options.batch_size + self._workers
-        return in_order(self._workers, ahead, function, values)

@@ -37,7 +37,8 @@ from mmsearch.retrieval.query import choose_target, combine, text_of_query
 
 if TYPE_CHECKING:
     from mmsearch.retrieval.encoder import Use
-    from mmsearch.retrieval.report import IngestOptions, IngestReport, Progress
+    from mmsearch.retrieval.report import IngestOptions, IngestReport
+    from mmsearch.retrieval.timing import Progress
 
 LIBRARY_VARIABLE: Final = "MMSEARCH_LIBRARY"
 _TRIES = 3  # to find what a writer does not delete at the same moment

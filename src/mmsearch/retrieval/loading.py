@@ -46,8 +46,9 @@ class Use:
     """How an encoder is going to be used.
 
     `threads` None uses every processor that this process may run on; `lanes` is how many batches
-    of pictures may be encoded at once, each with its share of them; `batch_size` bounds how many pictures or sentences go through a network at once. `verified` compares the checksums
-    of large files, too, when a network is loaded, which takes a moment: worth it before much is
+    of pictures may be encoded at once, each with its share of them; `batch_size` bounds how many
+    pictures or sentences go through a network at once. `verified` compares the checksums of
+    large files, too, when a network is loaded, which takes a moment: worth it before much is
     encoded. `once`: for a single question, the quickest load and the least memory; a tower is
     let go of when it has answered. `precision` INT8 insists on 8-bit networks. `provider` AUTO
     is $MMSEARCH_PROVIDER, else the CPU for a single question, else the fastest that works,

@@ -1,6 +1,7 @@
 """Read many files at once, in order, with a bounded number under way.
 
-Threads suffice: Pillow and hashlib let go of the interpreter while they work.
+The threads of this process wait for a disk or for a decoding process (`guard.py`); they do not
+decode themselves.
 """
 
 import hashlib
@@ -11,10 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mmsearch.core import Pixels, Preprocessing
 from mmsearch.errors import DecodeError
-from mmsearch.retrieval.decode import Limits, decode_bytes, read_bytes
+from mmsearch.retrieval.decode import open_picture
 from mmsearch.retrieval.files import open_regular
+from mmsearch.retrieval.guard import Decoded, GuardedDecoder
 from mmsearch.retrieval.plan import Task
 from mmsearch.retrieval.scan import Found
 
@@ -24,30 +25,28 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file that was read. `digest` None: not even its bytes; `pixels` None: see `reason`.
+    """A file that was read, and what came of it.
 
     `vanished`: it is no longer there, which is no failure.
     """
 
     task: Task
-    digest: str | None = None
-    pixels: Pixels | None = None
-    reason: str = ""
+    decoded: Decoded
     vanished: bool = False
 
 
-def read_task(task: Task, preprocessing: Preprocessing, limits: Limits) -> Reading:
-    """Read, digest, decode and resize one file; what goes wrong is in the result."""
-    digest = None
+def read_task(task: Task, decoder: GuardedDecoder) -> Reading:
+    """Read, digest, decode and resize one file; what goes wrong is in the result.
+
+    Raises MMSearchError when no decoding process can be started.
+    """
     try:
-        data = read_bytes(task.found.path, limits)
-        digest = hashlib.sha256(data).hexdigest()
-        suffix = os.fsdecode(os.path.splitext(task.found.path)[1])  # noqa: PTH122 - bytes
-        pixels = decode_bytes(data, preprocessing, limits, suffix=suffix)
+        with open_picture(task.found.path) as file:
+            suffix = os.fsdecode(os.path.splitext(task.found.path)[1])  # noqa: PTH122 - bytes
+            return Reading(task, decoder.decode(file.fileno(), suffix))
     except DecodeError as error:
         vanished = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
-        return Reading(task, digest, reason=error.reason, vanished=vanished)
-    return Reading(task, digest, pixels)
+        return Reading(task, Decoded(reason=error.reason), vanished)
 
 
 def digest_file(found: Found) -> str | None:
@@ -64,7 +63,7 @@ def in_order(
 ) -> Generator[R, None, None]:
     """Yield `function(value)` in the order of `values`, at most `ahead` results waiting.
 
-    Closing the iterator drops what has not begun.
+    Closing the iterator drops what has not begun, and does not wait for what has.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mmsearch-read")
     waiting: deque[Future[R]] = deque()
@@ -76,4 +75,4 @@ def in_order(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -7,6 +7,7 @@ from mmsearch.errors import ConfigError
 from mmsearch.index.rows import Failure
 from mmsearch.retrieval.captions import Problem
 from mmsearch.retrieval.decode import DEFAULT_LIMITS, Limits
+from mmsearch.retrieval.timing import Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,8 @@ class IngestOptions:
     `exclude`: globs of names or of paths below the root. `hidden`: names that begin with a
     dot, too. `reindex`: encode the whole library with this model when it holds another one's
     vectors. `retry_failed`: try files again that failed and have not changed. `workers`:
-    reading threads, None for one a core. `model`: the model as the user named it, for
+    decoding processes, None for one a core. `batch_size`: pictures that go through the network
+    at once, None for what this machine likes best. `model`: the model as the user named it, for
     messages. `commit_seconds`: what a power cut may cost.
     """
 
@@ -25,25 +27,16 @@ class IngestOptions:
     reindex: bool = False
     retry_failed: bool = False
     workers: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     commit_seconds: float = 2.0
     limits: Limits = DEFAULT_LIMITS
     model: str | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers must be at least 1, not {self.workers}")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the encoding is: `done` of `total` items."""
-
-    done: int
-    total: int
-    images_per_second: float
 
 
 @dataclass(slots=True)
@@ -54,7 +47,7 @@ class IngestReport:
     known from earlier runs included; `encoded` counts what went through the network; `offline`
     the items whose root was not there. `failures` and `problems` (lines of a file of
     sentences) say what was left out and why. `interrupted`: stopped by Ctrl-C; what the counts
-    say is kept.
+    say is kept. `timing`: where the time went, sentences left out.
     """
 
     new: int = 0
@@ -69,6 +62,7 @@ class IngestReport:
     problems: list[Problem] = field(default_factory=list)
     offline_roots: list[Path] = field(default_factory=list)
     interrupted: bool = False
+    timing: Timing = field(default_factory=Timing)
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts, by the names of `index --json`."""
@@ -96,3 +90,4 @@ class IngestReport:
         self.problems += other.problems
         self.offline_roots += other.offline_roots
         self.interrupted = self.interrupted or other.interrupted
+        self.timing.merge(other.timing)

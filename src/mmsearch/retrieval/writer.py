@@ -1,18 +1,25 @@
-"""Encode what was read and commit it, a few seconds of work at a time."""
+"""Encode what was read and commit it, a few seconds of work at a time.
+
+While batches are in the network, the next one is gathered and the last ones are committed.
+"""
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import Encoder
+from mmsearch.core import Vectors
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, FileRow
+from mmsearch.retrieval.network import Network
 from mmsearch.retrieval.plan import Kind, Task
 from mmsearch.retrieval.reading import Reading
-from mmsearch.retrieval.report import IngestOptions, IngestReport
+from mmsearch.retrieval.report import IngestReport
+from mmsearch.retrieval.timing import Slow, waiting
 
 _MOST_ROWS = 1024
 
@@ -24,78 +31,138 @@ class _Pending:
     rows: list[FileRow] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    blank: list[int] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
     encoded: int = 0
 
 
+@dataclass(slots=True)
+class _Encoding:
+    """A batch in the network: the digests that it encodes, and vectors known beforehand.
+
+    A digest that is in neither is in the network already, with a batch before this one.
+    """
+
+    readings: list[Reading]
+    known: dict[str, NDArray[np.float32]]
+    fresh: list[str]
+    result: Future[tuple[Vectors, float]] | None
+
+
 class Writer:
-    """Takes readings in, gives rows to the catalog; call `flush` at the end."""
+    """Takes readings in, gives rows to the catalog; call `finish` at the end, `close` always."""
 
     def __init__(
         self,
         catalog: Catalog,
-        encoder: Encoder,
+        network: Network,
         root_ids: Mapping[bytes, int],
-        options: IngestOptions,
         report: IngestReport,
+        commit_seconds: float,
     ) -> None:
+        self.done = 0
+        """How many readings have been dealt with, if not committed."""
         self._catalog = catalog
-        self._encoder = encoder
+        self._network = network
         self._root_ids = root_ids
-        self._options = options
         self._report = report
+        self._commit_seconds = commit_seconds
         self._batch: list[Reading] = []
+        self._encoding: deque[_Encoding] = deque()
         self._pending = _Pending()
         self._committed = time.monotonic()
 
     def add(self, reading: Reading) -> None:
         """Take a reading; encode when a batch is full, commit when enough time has passed."""
         if reading.vanished:
-            return
-        if reading.pixels is None:
-            self._fail(reading.task, reading.digest, reading.reason)
+            self._dealt_with(1)
+        elif reading.decoded.pixels is None:
+            self._fail(reading, reading.decoded.reason)
+            self._dealt_with(1)
         else:
             self._batch.append(reading)
-        if len(self._batch) >= self._options.batch_size:
-            self.encode()
+        if len(self._batch) >= self._network.wanted():
+            self._encode()
         waited = time.monotonic() - self._committed
-        if waited >= self._options.commit_seconds or len(self._pending.rows) >= _MOST_ROWS:
-            self.flush()
+        if waited >= self._commit_seconds or len(self._pending.rows) >= _MOST_ROWS:
+            self._flush()
 
-    def encode(self) -> None:
-        """Encode the readings at hand, each content once."""
+    def finish(self) -> None:
+        """Encode and commit what is left."""
+        self._encode()
+        self.close()
+
+    def close(self) -> None:
+        """Commit what is encoded, when the network is done with what it has."""
+        try:
+            while self._encoding:
+                self._settle()
+        finally:
+            self._encoding.clear()
+            self._flush()
+
+    def _encode(self) -> None:
+        """Hand the readings at hand to the network, each content once."""
+        while len(self._encoding) >= self._network.lanes:
+            self._settle()
         batch, self._batch = self._batch, []
-        vectors = self._known_vectors([reading.digest or "" for reading in batch])
-        fresh = {r.digest: r.pixels for r in batch if r.digest and r.digest not in vectors}
-        if fresh:
-            pixels = [image for image in fresh.values() if image is not None]
-            encoded = self._encoder.encode_images(pixels)
-            vectors.update(zip((d for d in fresh if d), encoded, strict=True))
-            self._pending.encoded += len(fresh)
-        for reading in batch:
-            digest = reading.digest or ""
-            if np.isfinite(vectors[digest]).all():
-                self._keep(reading.task, digest, vectors[digest])
-            else:
-                self._fail(reading.task, digest, "the model gave a vector that is not finite")
+        digests = [reading.decoded.digest or "" for reading in batch]
+        known = self._known_vectors(digests)
+        under_way = {digest for other in self._encoding for digest in other.fresh}
+        fresh = {
+            digest: reading.decoded.pixels
+            for digest, reading in zip(digests, batch, strict=True)
+            if digest not in known and digest not in under_way
+        }
+        pixels = [image for image in fresh.values() if image is not None]
+        result = self._network.encode(pixels) if pixels else None
+        self._network.passed(len(batch))
+        self._encoding.append(_Encoding(batch, known, list(fresh), result))
 
-    def flush(self) -> None:
+    def _settle(self) -> None:
+        """Wait for the oldest batch in the network and make rows of it."""
+        oldest = self._encoding[0]
+        vectors = dict(oldest.known)
+        if oldest.result is not None:
+            with waiting(self._report.timing, Slow.NETWORK):
+                encoded, seconds = oldest.result.result()
+            vectors.update(zip(oldest.fresh, encoded, strict=True))
+            self._report.timing.encode += seconds
+        digests = [reading.decoded.digest or "" for reading in oldest.readings]
+        vectors.update(self._known_vectors([d for d in digests if d not in vectors]))
+        self._encoding.popleft()
+        self._pending.encoded += len(oldest.fresh)
+        for reading, digest in zip(oldest.readings, digests, strict=True):
+            vector = vectors.get(digest)
+            if vector is not None and np.isfinite(vector).all():
+                self._pending.rows.append(file_row(reading.task, self._root_ids, digest, vector))
+                self._pending.kinds.append(reading.task.kind)
+            else:
+                self._fail(reading, "the model gave a vector that is not finite")
+        self.done += len(oldest.readings)
+
+    def _flush(self) -> None:
         """Commit what was encoded and count it."""
-        pending = self._pending
+        pending, began = self._pending, time.monotonic()
         if pending.rows or pending.failures:
             self._catalog.commit(
                 Batch(
                     files=tuple(pending.rows),
                     failures=tuple(pending.failures),
-                    blank=tuple(pending.blank),
+                    gone=tuple(pending.gone),
                 )
             )
         self._pending = _Pending()
         self._committed = time.monotonic()
+        self._report.timing.commit += self._committed - began
+        self._report.timing.wait(Slow.DISK, self._committed - began)
         count_kinds(self._report, pending.kinds)
         self._report.encoded += pending.encoded
         for failure in pending.failures:
             self._report.add_failure(failure)
+
+    def _dealt_with(self, count: int) -> None:
+        self.done += count
+        self._network.passed(count)
 
     def _known_vectors(self, digests: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of contents that were encoded before, in this run or another."""
@@ -103,19 +170,16 @@ class Writer:
         holders = self._catalog.files_by_digest([d for d in digests if d not in vectors])
         ids = {d: k.id for d, items in holders.items() for k in items if k.encoded}
         if ids:
-            found = self._catalog.vectors(self._encoder.space, list(ids.values()))
+            found = self._catalog.vectors(self._network.space, list(ids.values()))
             vectors.update(zip(ids, found, strict=True))
         return vectors
 
-    def _keep(self, task: Task, digest: str, vector: NDArray[np.float32]) -> None:
-        self._pending.rows.append(file_row(task, self._root_ids, digest, vector))
-        self._pending.kinds.append(task.kind)
-
-    def _fail(self, task: Task, digest: str | None, reason: str) -> None:
-        """Note a failure. An item whose file shows something unreadable now keeps its id alone.
+    def _fail(self, reading: Reading, reason: str) -> None:
+        """Note a failure. An item whose file shows something unreadable now has no content.
 
         When not even bytes came (no permission, a disk error) the item stays as it was.
         """
+        task, digest = reading.task, reading.decoded.digest
         file = task.found
         self._pending.failures.append(
             Failure(
@@ -128,7 +192,7 @@ class Writer:
             )
         )
         if digest is not None and task.item is not None:
-            self._pending.blank.append(task.item)
+            self._pending.gone.append(task.item)
 
 
 def file_row(
