@@ -149,10 +149,9 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: OnBytes) -> bool:
 
 def _continues(response: Any, offset: int) -> bool:
     """Say whether an answer is the rest of the file from `offset`, not the whole again."""
-    given = response.headers.get("Content-Range", "")
-    return response.status == http.HTTPStatus.PARTIAL_CONTENT and given.startswith(
-        f"bytes {offset}-"
-    )
+    given = str(response.headers.get("Content-Range", ""))
+    partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
+    return bool(partial) and given.startswith(f"bytes {offset}-")
 
 
 def _expected(response: Any, offset: int) -> int | None:

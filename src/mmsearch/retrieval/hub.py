@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.download import (
     Checksum,
+    OnBytes,
     RefusedError,
     RemoteFile,
     UnreachableError,
@@ -85,11 +86,18 @@ def fetch_files(
     for name in names:
         target = folder / name
         if not target.exists() and not _adopt(listing, name, target):
-            fetch(
-                listing.files[name], target, lambda now, done=done: on_received(done + now, total)
-            )
+            fetch(listing.files[name], target, _adding_to(on_received, done, total))
         done += listing.files[name].size or target.stat().st_size
         on_received(done, total)
+
+
+def _adding_to(on_received: OnReceived, before: int, total: int) -> OnBytes:
+    """Return what is called for one file among many, `before` of whose bytes are there."""
+
+    def on_bytes(now: int) -> None:
+        on_received(before + now, total)
+
+    return on_bytes
 
 
 def cached_snapshot(repository: HubRepository) -> Path | None:
