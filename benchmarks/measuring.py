@@ -79,7 +79,7 @@ def measure(
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _STARTER, *map(str, command)],
-            env={**_users_environment(), **(env or {}), "MEASURED": str(write)},
+            env={**users_environment(), **(env or {}), "MEASURED": str(write)},
             cwd=cwd,
             pass_fds=(write,),
             capture_output=True,
@@ -96,7 +96,8 @@ def measure(
     return Run(seen["wall"], seen["cpu"], seen["peak"], done.stdout.decode(errors="replace"))
 
 
-def _users_environment() -> dict[str, str]:
+def users_environment() -> dict[str, str]:
+    """Return the variables of this shell that do not change what is measured."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
     return {**kept, "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}  # not beside the sources
 
