@@ -1,7 +1,9 @@
 """A library to write to, and rows to write."""
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsearch.core import Space, Vectors
+from mmsearch.index import database
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import FileRow, RootKind, TextRow
+from mmsearch.index.rows import Batch, Failure, FileRow, RootKind, TextRow
 
 SPACE = Space("toy", 4, "aa" * 32)
 OTHER = Space("other", 3, "bb" * 32)
@@ -55,7 +58,42 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalog(directory: Path) -> Iterator[Catalog]:
     """Return a catalog open for writing, with a space and root 1 at /photos."""
+    with prepared(directory) as opened:
+        yield opened
+
+
+@contextmanager
+def prepared(directory: Path) -> Iterator[Catalog]:
+    """Open a new catalog for writing, with a space and root 1 at /photos."""
     with Catalog.open(directory, write=True) as opened:
         opened.set_space(SPACE)
         opened.add_root("/photos", RootKind.FOLDER)
         yield opened
+
+
+def fill(catalog: Catalog, pictures: int) -> None:
+    """Add so many pictures, a sentence and a failure, in one commit."""
+    rows = unit_rows(pictures, SPACE.dim)
+    catalog.commit(
+        Batch(
+            files=tuple(picture(f"/photos/{n}", row) for n, row in enumerate(rows)),
+            texts=(sentence("a dog", one_hot(1)),),
+            failures=(Failure(b"/photos/bad", "no picture", 1, 2),),
+        )
+    )
+
+
+def behind(directory: Path, *statements: str) -> None:
+    """Change a library as a flipped bit would: without triggers, checksums and seals."""
+    connection = sqlite3.connect(directory / database.FILE, isolation_level=None)
+    dropped = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    triggers = dropped.fetchall()
+    connection.execute("BEGIN")
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        connection.execute(statement)
+    for _, sql in triggers:
+        connection.execute(sql)
+    connection.execute("COMMIT")
+    connection.close()

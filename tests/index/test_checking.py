@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
-from tests.index.test_seals import behind
+from tests.index.conftest import SPACE, behind, one_hot, picture, sentence, unit_rows
 
 from mmsearch.index import database, watermark
 from mmsearch.index.ann import FlatIndex
@@ -112,10 +111,10 @@ def test_many_findings_of_a_kind_are_counted(catalog: Catalog, directory: Path) 
 
 
 def test_lost_commits_are_found(library: Path) -> None:
-    watermark.advance(library, 99)
+    watermark.advance(library, watermark.Mark(99))
     (finding,) = errors(library)
     assert finding.remedy is Remedy.ACCEPT
-    assert "lost commits" in finding.what
+    assert "it holds 5 commits and had 99" in finding.what
 
 
 def test_damaged_index_files_and_leftovers_are_found(library: Path) -> None:

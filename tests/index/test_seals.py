@@ -1,48 +1,34 @@
 """Damage that SQLite does not see: rows of small tables, lost rows, lost commits."""
 
 import os
-import sqlite3
+import shutil
+import zlib
 from pathlib import Path
 
 import pytest
-from tests.index.conftest import OTHER, SPACE, one_hot, picture, sentence, unit_rows
+from tests.index.conftest import (
+    OTHER,
+    SPACE,
+    behind,
+    fill,
+    one_hot,
+    picture,
+    prepared,
+)
 
 from mmsearch.core import Modality
 from mmsearch.errors import UnsoundLibraryError
 from mmsearch.index import database, watermark
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import Batch, Failure, MovedRow, RootKind, TouchedRow
+from mmsearch.index.rows import Batch, MovedRow, RootKind, TouchedRow
 
 IMAGE = Modality.IMAGE
-
-
-def behind(directory: Path, *statements: str) -> None:
-    """Change a library as a flipped bit would: without triggers, checksums and seals."""
-    connection = sqlite3.connect(directory / database.FILE, isolation_level=None)
-    dropped = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-    triggers = dropped.fetchall()
-    connection.execute("BEGIN")
-    for name, _ in triggers:
-        connection.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        connection.execute(statement)
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.execute("COMMIT")
-    connection.close()
 
 
 @pytest.fixture
 def library(catalog: Catalog, directory: Path) -> Path:
     """Return a closed library of five pictures, a sentence and a failure."""
-    rows = unit_rows(5, 4)
-    catalog.commit(
-        Batch(
-            files=tuple(picture(f"/photos/{n}", row) for n, row in enumerate(rows)),
-            texts=(sentence("a dog", one_hot(1)),),
-            failures=(Failure(b"/photos/bad", "no picture", 1, 2),),
-        )
-    )
+    fill(catalog, 5)
     catalog.set_setting("model:x", "mini")
     catalog.close()
     return directory
@@ -225,3 +211,43 @@ def test_nested_transactions_are_sealed_once(catalog: Catalog) -> None:
         catalog.set_setting("a", "b")
         catalog.add_root("/more", RootKind.FOLDER)
     assert catalog.rows("SELECT commits FROM library")[0][0] == before + 1
+
+
+def test_another_librarys_catalog_is_noticed(library: Path, tmp_path: Path) -> None:
+    with prepared(tmp_path / "other") as other:
+        for _ in range(20):  # more commits than the library has
+            fill(other, 1)
+    shutil.copy(tmp_path / "other" / database.FILE, library / database.FILE)
+    for write in (False, True):
+        with pytest.raises(UnsoundLibraryError, match="it is another library's: its id is"):
+            Catalog.open(library, write=write)
+
+
+def test_a_copy_of_the_whole_folder_is_the_same_library(library: Path, tmp_path: Path) -> None:
+    shutil.copytree(library, tmp_path / "copy")
+    with Catalog.open(tmp_path / "copy", write=True) as catalog:
+        assert catalog.counts().images == 5
+        assert catalog.setting(watermark.SETTING) == read(library).library
+
+
+def test_a_library_of_an_older_version_gets_an_id_with_its_next_commit(library: Path) -> None:
+    before = read(library)
+    behind(
+        library,
+        "DELETE FROM settings WHERE key = 'library'",
+        """DELETE FROM seals WHERE name = 'settings' AND row = '["library"]'""",
+    )
+    number = b"%020d" % before.commits
+    (library / watermark.NAME).write_bytes(number + b" %08x\n" % zlib.crc32(number))
+    assert read(library) == watermark.Mark(before.commits)
+    with Catalog.open(library) as catalog:
+        assert catalog.counts().images == 5
+    with Catalog.open(library, write=True) as catalog:
+        catalog.set_setting("a", "b")
+        assert catalog.setting(watermark.SETTING) == read(library).library != before.library
+
+
+def read(library: Path) -> watermark.Mark:
+    mark = watermark.read(library)
+    assert mark is not None
+    return mark

@@ -5,53 +5,37 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.index.conftest import SPACE, one_hot, picture, sentence, unit_rows
-from tests.index.test_seals import behind
+from tests.index.conftest import (
+    SPACE,
+    behind,
+    fill,
+    one_hot,
+    picture,
+    prepared,
+)
 
 from mmsearch.core import Modality
 from mmsearch.errors import InputError, LibraryBusyError, UnsoundLibraryError
 from mmsearch.index import database, salvage, watermark
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import Batch, Failure, RootKind
+from mmsearch.index.rows import Batch
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.soundness import check, repair
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Return where the library is."""
-    return tmp_path / "library"
-
-
-@pytest.fixture
-def catalog(directory: Path) -> Iterator[Catalog]:
-    """Return a catalog open for writing, with a space and root 1 at /photos."""
-    with Catalog.open(directory, write=True) as opened:
-        opened.set_space(SPACE)
-        opened.add_root("/photos", RootKind.FOLDER)
-        yield opened
-
-
-@pytest.fixture
-def library(catalog: Catalog, directory: Path) -> Path:
-    """Return a closed library of six pictures, a sentence and a failure; its model is unknown."""
-    rows = unit_rows(6, 4)
-    catalog.commit(
-        Batch(
-            files=tuple(picture(f"/photos/{n}", row) for n, row in enumerate(rows)),
-            texts=(sentence("a dog", one_hot(1)),),
-            failures=(Failure(b"/photos/bad", "no picture", 1, 2),),
-        )
-    )
-    catalog.commit(Batch(gone=(6,)))
-    with catalog.transaction() as db:
-        db.execute("INSERT INTO forgotten VALUES (CAST('/photos/secret' AS BLOB))")
-    IndexStore(catalog, directory).refresh(SPACE)
-    catalog.close()
+def library(tmp_path: Path) -> Path:
+    """Return a closed library of five pictures, a sentence and a failure; its model is unknown."""
+    directory = tmp_path / "library"
+    with prepared(directory) as catalog:
+        fill(catalog, 6)
+        catalog.commit(Batch(gone=(6,)))
+        with catalog.transaction() as db:
+            db.execute("INSERT INTO forgotten VALUES (CAST('/photos/secret' AS BLOB))")
+        IndexStore(catalog, directory).refresh(SPACE)
     return directory
 
 
@@ -154,10 +138,11 @@ def test_a_header_written_over_loses_nothing(library: Path) -> None:
         assert catalog.counts().items == 6
 
 
-def test_a_page_written_over_loses_its_rows_alone(catalog: Catalog, directory: Path) -> None:
-    many = tuple(picture(f"/photos/{n:05d}", one_hot(n)) for n in range(3000))
-    catalog.commit(Batch(files=many))
-    catalog.close()
+def test_a_page_written_over_loses_its_rows_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "library"
+    with prepared(directory) as catalog:
+        many = tuple(picture(f"/photos/{n:05d}", one_hot(n)) for n in range(3000))
+        catalog.commit(Batch(files=many))
     file = directory / database.FILE
     content = bytearray(file.read_bytes())
     page = content.index(b"/photos/01500") // database.PAGE_SIZE * database.PAGE_SIZE
@@ -282,4 +267,16 @@ def test_a_reader_from_before_a_repair_does_not_answer_from_the_old_catalog(
         repair(library)
         with pytest.raises(UnsoundLibraryError, match="replaced it while it was open"):
             reader.all_vectors(SPACE, Modality.IMAGE)
+    assert errors(library) == []
+
+
+def test_another_librarys_catalog_is_found_and_accepted_by_a_repair(
+    library: Path, tmp_path: Path
+) -> None:
+    with prepared(tmp_path / "other") as other:
+        for _ in range(20):
+            fill(other, 1)
+    shutil.copy(tmp_path / "other" / database.FILE, library / database.FILE)
+    assert "it is another library's" in errors(library)[0]
+    assert "accepted another library's catalog" in repair(library).done
     assert errors(library) == []

@@ -142,17 +142,17 @@ def _seals(source: Source) -> Iterator[Finding]:
         yield error(f"row {row} of {table} does not match its checksum", remedy)
 
 
-def _compare(source: Source, noted: int | None) -> Iterator[Finding]:
+def _compare(source: Source, noted: watermark.Mark | None) -> Iterator[Finding]:
     try:
-        ((commits,),) = source.connection.execute("SELECT commits FROM library").fetchall()
-        watermark.compare(noted, commits)
-        if noted is None and commits:
+        now = watermark.mark_of(source.connection)
+        watermark.compare(noted, now)
+        if noted is None and now.commits:
             yield notice(
                 f"{watermark.NAME} is missing or damaged: lost commits would not be noticed",
                 "the next change of the library writes it",
             )
     except DamagedRowError as problem:
-        yield error(f"the catalog lost commits: {problem}", Remedy.ACCEPT)
+        yield error(f"the catalog is not the one that was written last: {problem}", Remedy.ACCEPT)
     except (*database.UNREADABLE, ValueError, TypeError):
         return  # found by the other steps
 

@@ -161,7 +161,7 @@ def _refuse_lost(directory: Path) -> None:
     if (directory / SWAP).exists():
         raise damaged(directory, "its repair was interrupted")
     path = directory / FILE
-    if (watermark.read(directory) or 0) > 0 and not (path.exists() and path.stat().st_size):
+    if watermark.noted_commits(directory) and not (path.exists() and path.stat().st_size):
         raise damaged(directory, "it is empty or gone")
 
 
@@ -211,7 +211,7 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
         )
     if version == 0 and _has_tables(connection):
         raise DamagedRowError("it has tables and no version")
-    if version == 0 and watermark.read(directory):
+    if version == 0 and watermark.noted_commits(directory):
         raise DamagedRowError("it holds nothing")
     return version
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmsearch.core import Modality
 from mmsearch.index import database, seals, tallies, watermark
 from mmsearch.index.vectors import table_name
+from mmsearch.index.watermark import Mark
 
 
 def recount(directory: Path) -> None:
@@ -52,13 +53,13 @@ def _recount(connection: sqlite3.Connection) -> None:
     seals.renew(connection)
 
 
-def accept(directory: Path) -> tuple[int, int]:
-    """Take the catalog's number of commits for the right one; return (noted, actual)."""
-    noted = watermark.read(directory) or 0
+def accept(directory: Path) -> tuple[Mark, Mark]:
+    """Take the catalog for the right one, as far as it is; return what (was noted, is so)."""
+    noted = watermark.read(directory) or Mark(0)
     with (
         database.explained(directory),
         closing(database.connect_unverified(directory)) as connection,
     ):
-        ((commits,),) = connection.execute("SELECT commits FROM library").fetchall()
-    watermark.advance(directory, commits)
-    return noted, commits
+        now = watermark.mark_of(connection)
+    watermark.advance(directory, now)
+    return noted, now

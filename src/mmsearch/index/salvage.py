@@ -73,7 +73,7 @@ def _prepared(directory: Path, work: Path) -> Salvaged:
     for name in (FILE, _LOG):
         if (directory / name).exists():
             shutil.copyfile(directory / name, old / name)
-    noted = watermark.read(directory) or 0
+    noted = watermark.noted_commits(directory)
     with closing(opened(old)) as source:
         done = rebuild(source, new, noted)
     done.quarantine = _set_aside(directory)
@@ -90,8 +90,8 @@ def finish(directory: Path) -> None:
     (directory / SWAP).replace(directory / FILE)
     fsync_directory(directory)
     with closing(database.connect_unverified(directory)) as connection:
-        ((commits,),) = connection.execute("SELECT commits FROM library").fetchall()
-    watermark.advance(directory, commits)
+        mark = watermark.mark_of(connection)
+    watermark.advance(directory, mark)
 
 
 def _set_aside(directory: Path) -> str:

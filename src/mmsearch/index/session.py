@@ -122,26 +122,24 @@ class Session:
             seals.verify(self._connection)
             yield
             writer.execute("UPDATE library SET commits = commits + 1")
+            watermark.ensure_id(self._connection)
             seals.renew(self._connection)
-            commits = self._commits()
+            mark = watermark.mark_of(self._connection)
             failpoints.reach("before-commit")
-        watermark.advance(self.directory, commits)
+        watermark.advance(self.directory, mark)
         failpoints.reach("after-commit")
 
-    def _verify(self, noted: int | None) -> None:
+    def _verify(self, noted: watermark.Mark | None) -> None:
         """Compare the catalog with its seals, once for each state that others leave it in.
 
-        `noted` is how many commits there were before the moment at hand. It is compared every
+        `noted` is what was known of it before the moment at hand. It is compared every
         time: a repair replaces the file, and who has the old one open sees no change of it.
         """
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version != self._verified:
             seals.verify(self._connection)
             self._verified = version
-        watermark.compare(noted, self._commits())
-
-    def _commits(self) -> int:
-        return int(self._connection.execute("SELECT commits FROM library").fetchone()[0])
+        watermark.compare(noted, watermark.mark_of(self._connection))
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of one query."""

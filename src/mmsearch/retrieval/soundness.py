@@ -136,8 +136,11 @@ def _mend_catalog(directory: Path, result: Repaired) -> None:
     if wanted & {Remedy.RESCUE, Remedy.COUNT}:
         _salvage(directory, result)
     elif Remedy.ACCEPT in wanted:
-        noted, commits = accept(directory)
-        result.done.append(f"accepted that {noted - commits:,} commits are lost")
+        noted, now = accept(directory)
+        if noted.library not in ("", now.library):
+            result.done.append("accepted another library's catalog")
+        if now.commits < noted.commits:
+            result.done.append(f"accepted that {noted.commits - now.commits:,} commits are lost")
 
 
 def _catalog_findings(directory: Path) -> list[Finding]:
@@ -196,7 +199,7 @@ def _plan(findings: list[Finding]) -> list[str]:
     wanted = {finding.remedy for finding in findings if finding.is_error}
     steps = {
         Remedy.RESCUE: "make a new catalog of the sound rows, the old one goes into quarantine",
-        Remedy.ACCEPT: "accept that commits are lost",
+        Remedy.ACCEPT: "accept that commits are lost, or that the catalog is another library's",
         Remedy.COUNT: "make tallies, checksums and b-tree indexes anew",
         Remedy.INDEX: "set damaged index files aside and write new ones",
     }
