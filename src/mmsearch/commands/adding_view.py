@@ -81,7 +81,9 @@ def added_lines(folder: "ModelFolder") -> list[str]:
     size = sum(stamp.bytes for stamp in folder.files.values())
     facts = [f"{folder.space.dim} dimensions", f"{size / 1e6:,.1f} MB"]
     if folder.int8:
-        facts.append(f"8-bit: {', '.join(sorted(folder.int8))}")
+        towers = {"image": folder.image_int8_path, "text": folder.text_int8_path}
+        kept = [name for name, path in towers.items() if path is not None]
+        facts.append(f"8-bit: {', '.join(kept) or 'none passed its check'}")
     facts.append(f"licence: {folder.licence or 'not stated'}")
     return [
         f"added {folder.name}: {', '.join(facts)}",

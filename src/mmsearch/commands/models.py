@@ -56,7 +56,7 @@ def list_models(as_json: JsonOption = False) -> None:
                 "bytes": _bytes(folder),
                 "default": model.name == chosen,
                 "bundled": model.bundled,
-                "int8": sorted(folder.int8),
+                "int8": _int8(folder),
                 "source": folder.source.get(SPEC),
                 "path": str(model.path),
             }
@@ -235,6 +235,11 @@ def _document(folder: "ModelFolder") -> dict[str, object]:
         "int8": dict(folder.int8),
         "licence": folder.licence,
     }
+
+
+def _int8(folder: "ModelFolder") -> list[str]:
+    towers = {"image": folder.image_int8_path, "text": folder.text_int8_path}
+    return [name for name, path in towers.items() if path is not None]
 
 
 def _bytes(folder: "ModelFolder") -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmsearch.errors import ConfigError, ModelError
 from mmsearch.retrieval import models
-from mmsearch.retrieval.building import Builder, Origin
+from mmsearch.retrieval.building import QUANTISER, Builder, Origin, require_packages
 from mmsearch.retrieval.description import ModelFolder
 from mmsearch.retrieval.download import UnreachableError
 from mmsearch.retrieval.fetching import QUIET, Downloads, Watch
@@ -61,6 +61,8 @@ def add_model(text: str, options: AddOptions, watch: Watch = QUIET) -> ModelFold
     spec = parse_spec(text)
     name = check_name(options.name) if options.name else default_name(spec)
     _check_free(name, options)
+    if options.int8:
+        require_packages(QUANTISER)
     with changing_models() as directory:
         folder = _make(spec, directory / name, options, watch)
     if options.default:
@@ -117,7 +119,16 @@ def _finish(path: Path, origin: Origin, spec: Spec, options: AddOptions, watch: 
 
 
 def _quantise(path: Path, calibrate: Path | None, watch: Watch) -> None:
-    raise NotImplementedError
+    """Try 8-bit networks on the user's pictures, or on drawn ones; keep those that pass."""
+    from mmsearch.retrieval.convert.quantise import quantise_folder
+    from mmsearch.retrieval.int8_samples import Int8Samples, read_int8_samples
+
+    watch.say("trying 8-bit networks")
+    preprocessing = read_model_folder(path).preprocessing
+    samples = Int8Samples([])
+    if calibrate is not None and preprocessing is not None:
+        samples = read_int8_samples(calibrate, preprocessing)
+    quantise_folder(path, samples.pictures, samples.sentences, samples.labelled, watch.say)
 
 
 def _check_free(name: str, options: AddOptions) -> None:

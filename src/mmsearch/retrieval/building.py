@@ -36,6 +36,8 @@ _PACKAGES: Final[Mapping[Layout, Sequence[str]]] = {
     Layout.TRANSFORMERS: (*_CONVERTER, "transformers"),
     Layout.OPEN_CLIP: (*_CONVERTER, "open_clip"),
 }
+QUANTISER: Final = ("onnx",)
+"""Packages that make 8-bit networks."""
 _PIP_NAMES: Final = {"open_clip": "open-clip-torch"}
 
 
@@ -93,7 +95,7 @@ class Builder:
 
     def _choose(self, ways: Sequence[Layout]) -> Layout:
         """Return the first way to read a source whose packages are there."""
-        lacking = {way: _lacking(way) for way in ways}
+        lacking = {way: _absent(_PACKAGES.get(way, ())) for way in ways}
         chosen = next((way for way in ways if not lacking[way]), None)
         if chosen is None:
             raise MissingExtraError(lacking[ways[0]], "train")
@@ -174,9 +176,16 @@ def _stated_licence(folder: Path) -> str:
     return hub_facts(folder).licence
 
 
-def _lacking(layout: Layout) -> str:
-    """Return the first package that a way of reading needs and that is not installed, or ""."""
-    for name in _PACKAGES.get(layout, ()):
+def require_packages(names: Sequence[str]) -> None:
+    """Raise MissingExtraError for the first package that is not installed."""
+    missing = _absent(names)
+    if missing:
+        raise MissingExtraError(missing, "train")
+
+
+def _absent(names: Sequence[str]) -> str:
+    """Return the first package that is not installed, as pip calls it, or nothing."""
+    for name in names:
         try:
             there = importlib.util.find_spec(name) is not None
         except ValueError:  # forbidden to this process
