@@ -17,6 +17,18 @@ FORBIDDEN = """
     torch torchvision transformers open_clip timm sqlite_utils matplotlib tensorboard safetensors
     onnx PIL
 """
+UNUSED_BY_A_QUERY = """
+    typer click rich pydantic pandas huggingface_hub ftfy httpx platformdirs faiss numpy.random
+"""
+MODULES_OF_A_QUERY = 310  # in all, NumPy's, ONNX Runtime's and Python's own among them
+MODULES_OF_OURS = 50
+COUNTING = """
+import atexit, sys
+from mmsearch.cli import main
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+sys.argv[0] = "mmsearch"
+main()
+"""
 REPORTING = f"""
 import atexit, sys
 from mmsearch.cli import main
@@ -110,6 +122,20 @@ def test_a_text_query_imports_nothing_heavy_and_not_even_pillow(tmp_path: Path) 
     assert done.returncode == 0
     assert done.stdout.startswith("1.000\t")
     assert done.stderr.strip() == ""
+
+
+def test_a_text_query_imports_only_what_it_uses(tmp_path: Path) -> None:
+    make_model(tmp_path / "model")
+    draw(tmp_path / "photos" / "red.png", RED)
+    where: list[str | Path] = ["--library", tmp_path / "library"]
+    _run("index", tmp_path / "photos", "--model", tmp_path / "model", *where)
+    done = _run("query", "red", *where, program=COUNTING)
+    assert done.returncode == 0
+    loaded = done.stderr.split()
+    assert set(FORBIDDEN.split() + UNUSED_BY_A_QUERY.split()) & set(loaded) == set()
+    assert len(loaded) <= MODULES_OF_A_QUERY
+    ours = [name for name in loaded if name.startswith("mmsearch.")]
+    assert len(ours) <= MODULES_OF_OURS
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,19 @@ import json
 import os
 import shlex
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.commands.conftest import Command, Process
 from tests.retrieval.drawing import RED, draw
 from tests.retrieval.onnx_models import make_model
+
+from mmsearch.core import Vectors
+from mmsearch.errors import InputError
+from mmsearch.retrieval import library
 
 
 def test_answers_are_score_tab_path_best_first(run: Command, indexed: Path) -> None:
@@ -100,6 +107,42 @@ def test_a_dash_reads_one_question_a_line(run: Command, indexed: Path) -> None:
     table = run("query", "-", "--csv", "-k", "1", stdin=lines).stdout.splitlines()
     assert table[0] == "query,rank,score,id,modality,path,text"
     assert [row.split(",")[0] for row in table[1:]] == ["red", "blue"]
+
+
+def test_a_dash_answers_each_line_before_the_next_is_written(indexed: Path) -> None:
+    command = [sys.executable, "-m", "mmsearch", "query", "-", "-k", "1", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
+        assert asked.stdin is not None
+        assert asked.stdout is not None
+        for word in ("red", "blue"):
+            asked.stdin.write(f"{word}\n".encode())
+            asked.stdin.flush()
+            answer = json.loads(asked.stdout.readline())
+            assert answer["query"] == word
+            assert answer["hits"][0]["path"] == str(indexed / f"{word}.png")
+        asked.stdin.close()
+        assert asked.wait(timeout=60) == 0
+
+
+def test_a_line_that_is_no_question_does_not_end_the_others(
+    run: Command, indexed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    combine = library.combine
+
+    def fussy(vectors: Vectors, weights: Sequence[float]) -> Vectors:
+        if abs(vectors[0]).argmax() == 1:  # green
+            raise InputError("not this one")
+        return combine(vectors, weights)
+
+    monkeypatch.setattr(library, "combine", fussy)
+    done = run("query", "-", "-k", "1", stdin="red\n\ngreen\nblue\n")
+    assert done.exit_code == 2
+    assert [line.split("\t")[2] for line in done.stdout.splitlines()] == ["red", "blue"]
+    assert done.stderr == "mmsearch: error: line 3: not this one\n"
+    answers = run("query", "-", "-k", "1", "--json", stdin="green\nblue\n").stdout.splitlines()
+    failed, answered = map(json.loads, answers)
+    assert failed == {"query": "green", "hits": [], "error": "not this one"}
+    assert len(answered["hits"]) == 1
 
 
 @pytest.mark.parametrize("stdin", [b"", b"\n\n"])
