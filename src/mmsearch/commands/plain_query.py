@@ -50,9 +50,10 @@ def _whole_number(word: str) -> int:
 
 
 def _target(word: str) -> Target:
-    if word not in Target:
-        raise _NotPlainError
-    return Target(word)
+    try:
+        return Target(word)
+    except ValueError as error:
+        raise _NotPlainError from error
 
 
 SWITCHES: Final[Mapping[str, str]] = {
