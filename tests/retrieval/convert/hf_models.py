@@ -85,19 +85,7 @@ def siglip2(path: Path) -> Path:
     """SigLIP 2 of fixed resolution: SigLIP's towers, Gemma's tokenizer, padding on the left."""
     import transformers as t
 
-    blank = t.Siglip2Tokenizer()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-    )
-    trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    trained.normalizer = normalizers.Sequence(
-        [normalizers.Lowercase(), normalizers.Replace(" ", "\u2581")]
-    )
-    trained.train_from_iterator(SENTENCES, trainer)
-    content = json.loads(trained.to_str())["model"]
-    merges = [tuple(pair) for pair in content["merges"]]
-    tokenizer = type(blank)(vocab=content["vocab"], merges=merges, add_eos_token=True)
-    tokenizer.model_max_length = 20
+    tokenizer = gemma_tokenizer()
     text = TEXT | {"vocab_size": len(tokenizer), "max_position_embeddings": 20}
     config = t.SiglipConfig(text_config=text, vision_config=VISION)
     processor = t.SiglipImageProcessor(size={"height": 32, "width": 32}, resample=2)
@@ -207,6 +195,25 @@ def clip_tokenizer() -> Any:
     return t.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=24)
 
 
+def gemma_tokenizer() -> Any:
+    """A tokenizer as SigLIP 2 has it: pairs of bytes, lower case, padding on the left."""
+    import transformers as t
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    )
+    trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    trained.normalizer = normalizers.Sequence(
+        [normalizers.Lowercase(), normalizers.Replace(" ", "\u2581")]
+    )
+    trained.train_from_iterator(SENTENCES, trainer)
+    content = json.loads(trained.to_str())["model"]
+    merges = [tuple(pair) for pair in content["merges"]]
+    return t.Siglip2Tokenizer(
+        vocab=content["vocab"], merges=merges, add_eos_token=True, model_max_length=20
+    )
+
+
 def bert_tokenizer(*, length: int) -> Any:
     """A BERT tokenizer whose words are letters, Chinese characters and a few words."""
     import transformers as t
@@ -228,8 +235,8 @@ def xlmr_tokenizer(path: Path, *, length: int) -> Any:
     return t.XLMRobertaTokenizer.from_pretrained(path, model_max_length=length)
 
 
-def sentencepiece(path: Path, **ids: Any) -> Path:
-    """Train a sentencepiece vocabulary of unigrams."""
+def sentencepiece(path: Path, *, kind: str = "unigram", **ids: Any) -> Path:
+    """Train a sentencepiece vocabulary."""
     import sentencepiece as spm
 
     model = io.BytesIO()
@@ -238,7 +245,7 @@ def sentencepiece(path: Path, **ids: Any) -> Path:
         model_writer=model,
         vocab_size=220,
         hard_vocab_limit=False,
-        model_type="unigram",
+        model_type=kind,
         character_coverage=1.0,
         minloglevel=2,
         num_threads=1,

@@ -51,7 +51,7 @@ def test_a_cut_from_a_squashed_picture_is_left_to_the_tower() -> None:
     framing = read_framing(processor)
     assert framing.preprocessing.size == (41, 50)
     assert framing.window == Window(top=4, left=9, height=32, width=32)
-    check_pixels(processor, framing)
+    check_pixels(processor, framing, levels=1.0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_every_scale_becomes_a_mean_and_a_deviation(
     framing = read_framing(processor)
     assert framing.preprocessing.mean[0] == pytest.approx(mean)
     assert framing.preprocessing.std[0] == pytest.approx(std)
-    check_pixels(processor, framing)
+    check_pixels(processor, framing, levels=1.0)
 
 
 def test_efficientnet_shifts_the_scale_and_divides_twice() -> None:
@@ -85,7 +85,7 @@ def test_efficientnet_shifts_the_scale_and_divides_twice() -> None:
     framing = read_framing(processor)
     assert framing.preprocessing.mean == pytest.approx((0.75, 0.75, 0.75))
     assert framing.preprocessing.std == pytest.approx((0.125, 0.125, 0.125))
-    check_pixels(processor, framing)
+    check_pixels(processor, framing, levels=1.0)
 
 
 PROCESSORS: list[tuple[str, dict[str, Any]]] = [
@@ -104,7 +104,8 @@ PROCESSORS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "settings"), PROCESSORS)
 def test_pixels_are_those_of_both_backends(kind: str, settings: dict[str, Any]) -> None:
     processor = make(kind, **settings)
-    check_pixels(processor, read_framing(processor))
+    exact = processor.backend == "pil"
+    check_pixels(processor, read_framing(processor), levels=0.01 if exact else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_other_pixels_are_refused(changes: dict[str, Any]) -> None:
     processor = make("CLIPImageProcessor", **cropped(73, 64, 64))
     framing = read_framing(processor)
     with pytest.raises(ModelError, match="levels from what its settings say"):
-        check_pixels(processor, Framing(replace(framing.preprocessing, **changes)))
+        check_pixels(processor, Framing(replace(framing.preprocessing, **changes)), levels=1.0)
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

@@ -27,8 +27,6 @@ _STEPS: Final = frozenset(
 )
 _BASES: Final = frozenset({"TorchvisionBackend", "PilBackend"})
 _EFFICIENTNET: Final = frozenset({"EfficientNetImageProcessor", "EfficientNetImageProcessorPil"})
-_LEVELS: Final = 1.0
-"""How far pixels may be from the library's on average, in levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +97,10 @@ def read_framing(processor: Any) -> Framing:
     return framing
 
 
-def check_pixels(processor: Any, framing: Framing) -> None:
+def check_pixels(processor: Any, framing: Framing, *, levels: float) -> None:
     """Compare what the network sees with what it would see in transformers, on three pictures.
 
-    The processor is torchvision's where that is installed: it resizes tensors, not Pillow's
-    pictures, and differs by the rounding of a level here and there. Raises ModelError when the
-    pixels are further apart than one level of 255 on average.
+    Raises ModelError when pixels are apart by more than `levels` of 255 on average.
     """
     preprocessing, part = framing.preprocessing, framing.window
     scale = 255 * np.array(preprocessing.std, dtype=np.float32)[:, None, None]
@@ -118,7 +114,7 @@ def check_pixels(processor: Any, framing: Framing) -> None:
         if expected.shape != found.shape:
             raise _unsupported(processor, f"pixels of shape {expected.shape}")
         apart = float(np.abs((expected - found) * scale).mean())
-        if apart > _LEVELS:
+        if apart > levels:
             raise _unsupported(
                 processor, f"pixels that are {apart:.1f} of 255 levels from what its settings say"
             )

@@ -1,8 +1,7 @@
 """A transformers model directory as a `Source`: two towers, a tokenizer, the preprocessing."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,14 @@ from mmsearch.retrieval.convert.hf_images import (
     Windowed,
     check_pixels,
     read_framing,
+)
+from mmsearch.retrieval.convert.hf_loading import (
+    FAILURES,
+    check_kind,
+    load_model,
+    load_processor,
+    quiet,
+    reason,
 )
 from mmsearch.retrieval.convert.hf_texts import Words, convert_tokenizer, load_tokenizer
 from mmsearch.retrieval.convert.hf_towers import (
@@ -37,7 +44,9 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 16
 _SHIFTED: Final = "create_position_ids_from_input_ids"
-_FAILURES: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+_EXACT: Final = 0.01
+_ROUNDED: Final = 1.0
+"""How far pixels may be from Pillow's and from torchvision's, on average, in levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +72,6 @@ _FAMILIES: Final = {
     "align": _Family(length=64),
     "vision-text-dual-encoder": _Family(),
 }
-SUPPORTED: Final = (
-    "CLIP, MetaCLIP 2, SigLIP and SigLIP 2 of fixed resolution, Chinese-CLIP, AltCLIP, ALIGN, "
-    "VisionTextDualEncoder, and other models with get_image_features and get_text_features"
-)
 
 
 def load_hf(directory: Path) -> Source:
@@ -76,14 +81,16 @@ def load_hf(directory: Path) -> Source:
     those of transformers before this returns. Raises ModelError when something is missing,
     unsupported or differs, MissingExtraError when a package is needed to read it.
     """
-    settings = check_directory(directory)
-    with _quiet():
-        model = _load_model(directory, settings)
-        theirs = load_tokenizer(directory, model.config.model_type)
-        processor = _load_processor(directory)
+    kind = check_directory(directory).get("model_type")
+    with quiet():
+        check_kind(directory, kind)
+        processor = load_processor(directory, backend="pil")
         framing = read_framing(processor)
-        check_pixels(processor, framing)
-        family = _FAMILIES.get(model.config.model_type, _Family())
+        check_pixels(processor, framing, levels=_EXACT)
+        check_pixels(load_processor(directory), framing, levels=_ROUNDED)
+        theirs = load_tokenizer(directory, str(kind))
+        model = load_model(directory)
+        family = _FAMILIES.get(str(kind), _Family())
         positions = min(_positions(model), family.length or _positions(model))
         words = convert_tokenizer(theirs, positions=positions, fixed=family.fixed)
     masked = family.masked
@@ -104,7 +111,12 @@ def load_hf(directory: Path) -> Source:
 
 
 class LibraryPipeline:
-    """transformers' own way from pictures and sentences to vectors."""
+    """transformers' own way from pictures and sentences to vectors.
+
+    Pictures go through the processor that resizes with Pillow: its pixels are ours to the last
+    bit, so that vectors can be compared without allowance. transformers' default resizes
+    tensors, and rounds a level otherwise here and there.
+    """
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, spec: TextSpec) -> None:
         self._model = model
@@ -149,63 +161,6 @@ def _in_batches(rows: Callable[[Any], Tensor], things: Sequence[Any]) -> Vectors
     return unit_rows(np.concatenate(parts))
 
 
-def _load_model(directory: Path, settings: dict[str, Any]) -> Any:
-    """Load the weights as float32 with plain attention. Raises ModelError as `load_hf` does."""
-    from safetensors import SafetensorError
-    from transformers import CONFIG_MAPPING, AutoModel
-
-    kind = settings.get("model_type")
-    if kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"{directory} is a model of the type {kind!r}, which the installed transformers does "
-            f"not know; supported are {SUPPORTED}"
-        )
-    if kind == "siglip2":
-        raise ModelError(
-            f"{directory} is a SigLIP 2 of variable resolution (NaFlex), whose pictures have no "
-            "one size; use a SigLIP 2 of fixed resolution, such as …-patch16-256"
-        )
-    try:
-        model, report = AutoModel.from_pretrained(
-            directory,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (*_FAILURES, SafetensorError, ImportError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ModelError(f"the model in {directory} cannot be loaded: {reason}") from error
-    if not all(hasattr(model, name) for name in ("get_image_features", "get_text_features")):
-        raise ModelError(
-            f"{directory} is a {type(model).__name__}, which does not encode both pictures and "
-            f"sentences; supported are {SUPPORTED}"
-        )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{directory} lacks {len(missing)} weights of a {type(model).__name__} "
-            f"({missing[0]}, …); use the whole model"
-        )
-    return model.eval()
-
-
-def _load_processor(directory: Path) -> Any:
-    from transformers import AutoImageProcessor
-
-    try:
-        return AutoImageProcessor.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
-        )
-    except (*_FAILURES, ImportError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ModelError(
-            f"the image processor in {directory} cannot be loaded: {reason}"
-        ) from error
-
-
 def _positions(model: Any) -> int:
     """Return the most tokens that the text tower has positions for.
 
@@ -233,10 +188,9 @@ def _image_tower(model: Any, framing: Framing) -> nn.Module:
     try:
         with torch.inference_mode():
             tower(torch.zeros(1, 3, height, width))
-    except _FAILURES as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+    except FAILURES as error:
         raise ModelError(
-            f"the image tower does not take pictures of {height} x {width} pixels: {reason}"
+            f"the image tower does not take pictures of {height} x {width} pixels: {reason(error)}"
         ) from error
     return tower.eval()
 
@@ -266,19 +220,3 @@ def _facts(model: Any, processor: Any) -> dict[str, object]:
         "model_type": model.config.model_type,
         "image_processor": type(processor).__name__,
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and giving advice while it loads."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

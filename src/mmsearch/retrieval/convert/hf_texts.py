@@ -13,12 +13,16 @@ from typing import Any, Final
 from tokenizers import Tokenizer
 
 from mmsearch.errors import MissingExtraError, ModelError
+from mmsearch.retrieval.convert.hf_loading import FAILURES, reason
 from mmsearch.retrieval.convert.hf_spiece import convert_siglip
 from mmsearch.retrieval.folder import TextSpec
 
 _NO_LIMIT: Final = 100_000
 """A tokenizer whose longest sentence is at least this has no limit of its own."""
+_READY: Final = "tokenizer.json"
 _SPIECE_FILES: Final = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_VOCABULARIES: Final = ((_READY,), ("vocab.json", "merges.txt"), ("vocab.txt",))
+"""Files that hold a vocabulary together, besides those of sentencepiece."""
 
 ODD_SENTENCES: Final = (
     "",
@@ -60,17 +64,22 @@ def load_tokenizer(directory: Path, model_type: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    spiece = any((directory / name).is_file() for name in _SPIECE_FILES)
-    ready = (directory / "tokenizer.json").is_file()
-    if spiece and (model_type == "siglip" or not ready) and find_spec("sentencepiece") is None:
+    there = {file.name for file in directory.iterdir()}
+    spiece = not there.isdisjoint(_SPIECE_FILES)
+    # Without a vocabulary, transformers makes a tokenizer that knows no word, and says nothing.
+    if not spiece and not any(there.issuperset(names) for names in _VOCABULARIES):
+        raise ModelError(f"{directory} has no tokenizer ({_READY}); add it to the model's files")
+    needed = spiece and (model_type == "siglip" or _READY not in there)
+    if needed and find_spec("sentencepiece") is None:
         raise MissingExtraError("sentencepiece", "train")
     try:
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ModelError(f"the tokenizer in {directory} cannot be loaded: {reason}") from error
+    except FAILURES as error:
+        raise ModelError(
+            f"the tokenizer in {directory} cannot be loaded: {reason(error)}"
+        ) from error
 
 
 def convert_tokenizer(theirs: Any, *, positions: int, fixed: bool) -> Words:
