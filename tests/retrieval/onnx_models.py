@@ -28,7 +28,7 @@ def make_model(path: Path, *, name: str = "colours", images: bool = True) -> Mod
     if images:
         save_network(path / "image.onnx", _image_nodes(), [_pixels()], np.eye(3, DIM))
     save_network(path / "text.onnx", _text_nodes(), _text_inputs(), _word_table())
-    _tokenizer().save(str(path / "tokenizer.json"))
+    make_tokenizer().save(str(path / "tokenizer.json"))
     description = ModelDescription(
         space=Space(name, DIM, name.encode().hex().ljust(64, "0")[:64]),
         preprocessing=PREPROCESSING if images else None,
@@ -105,7 +105,7 @@ def _word_table() -> np.ndarray:
     return table
 
 
-def _tokenizer() -> Tokenizer:
+def make_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
