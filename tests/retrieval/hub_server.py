@@ -96,6 +96,8 @@ class _HubHandler(_Handler):
         if words[:2] == ["api", "models"]:
             self.note("api")
             self._describe(words[2:], parse_qs(parts.query))
+        elif "resolve" not in words:
+            self.answer(404)
         else:
             self.note("resolve")
             self._resolve(words)

@@ -19,7 +19,7 @@ from mmsearch.retrieval.download import (
     fetch,
     get,
 )
-from mmsearch.retrieval.hub import cached_snapshot, fetch_files, list_repository
+from mmsearch.retrieval.hub import cached_snapshot, check_reachable, fetch_files, list_repository
 from mmsearch.retrieval.specs import HubRepository
 
 NAME = "some/model"
@@ -214,8 +214,13 @@ def test_a_machine_without_names_is_told_that_it_is_offline(
     with pytest.raises(UnreachableError, match="cannot be resolved; is this machine offline"):
         list_repository(REPOSITORY)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UnreachableError, match="HF_HUB_OFFLINE"):
-        list_repository(REPOSITORY)
+    for ask in (check_reachable, lambda: list_repository(REPOSITORY)):
+        with pytest.raises(UnreachableError, match="HF_HUB_OFFLINE"):
+            ask()
+
+
+def test_a_hub_that_answers_anything_is_reachable(hub: Hub) -> None:
+    check_reachable()
 
 
 def test_a_silent_server_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mmsearch.errors import MissingExtraError, ModelError
 from mmsearch.retrieval.fetching import Downloads
 from mmsearch.retrieval.folder import read_model_folder, verify, write_model_folder
+from mmsearch.retrieval.hub import check_reachable
 from mmsearch.retrieval.layouts import (
     ONNX_PAIRS,
     OPEN_CLIP_WEIGHTS,
@@ -83,9 +84,10 @@ class Builder:
                 return self._tag(spec)
 
     def _tag(self, spec: OpenClipTag) -> Origin:
+        self._choose([Layout.OPEN_CLIP])
+        check_reachable()  # open_clip, which knows where to ask, takes seconds to load
         from mmsearch.retrieval.convert.published import find_published
 
-        self._choose([Layout.OPEN_CLIP])
         place = find_published(spec)
         fetched = self.downloads.weights(place.repository, place.file, place.text)
         origin = self._open_clip(

@@ -83,7 +83,7 @@ def fetch(file: RemoteFile, target: Path, on_bytes: OnBytes = lambda _: None) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         return
-    partial = target.with_name(target.name + PARTIAL)
+    partial = _partial(target)
     failures = 0
     while not _complete(partial, file.size):
         before = _size(partial)
@@ -99,6 +99,11 @@ def fetch(file: RemoteFile, target: Path, on_bytes: OnBytes = lambda _: None) ->
         time.sleep(PAUSE)
     _verify(file, partial)
     partial.replace(target)
+
+
+def partial_bytes(target: Path) -> int:
+    """Return how many bytes of a file an earlier try has left."""
+    return _size(_partial(target))
 
 
 def get(url: str, headers: Mapping[str, str]) -> bytes:
@@ -140,7 +145,7 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: OnBytes) -> bool:
         expected = _expected(response, offset) if file.size is None else file.size
         with partial.open("r+b" if offset else "wb") as stream:
             stream.seek(offset)
-            while block := response.read(_CHUNK):
+            while block := response.read1(_CHUNK):
                 stream.write(block)
                 offset += len(block)
                 on_bytes(offset)
@@ -213,6 +218,10 @@ def _reason(error: object) -> str:
         case OSError() if error.strerror:
             return os.strerror(error.errno) if error.errno else error.strerror
     return str(error)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(target.name + PARTIAL)
 
 
 def _complete(partial: Path, size: int | None) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.download import partial_bytes
 from mmsearch.retrieval.hub import Listing, OnReceived, fetch_files, list_repository
 from mmsearch.retrieval.layouts import (
     CONFIG,
@@ -116,9 +117,15 @@ class Downloads:
     def _fetch(self, listing: Listing, names: Sequence[str], folder: Path) -> None:
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
-            size = listing.bytes(missing) / 1e6
+            size = listing.bytes(missing)
+            there = sum(partial_bytes(folder / name) for name in missing)
+            left = (
+                f"{(size - there) / 1e6:,.1f} of {size / 1e6:,.1f}"
+                if there
+                else f"{size / 1e6:,.1f}"
+            )
             self.watch.say(
-                f"fetching {len(missing)} files, {size:,.1f} MB, of {listing.repository.name}"
+                f"fetching {len(missing)} files, {left} MB, of {listing.repository.name}"
             )
             fetch_files(listing, missing, folder, self.watch.received)
 

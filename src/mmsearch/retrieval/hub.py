@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
@@ -46,6 +47,15 @@ class Listing:
     def bytes(self, names: Sequence[str]) -> int:
         """Return the size of some files together, as far as the hub tells."""
         return sum(self.files[name].size or 0 for name in names)
+
+
+def check_reachable() -> None:
+    """Ask the hub for anything, before what takes long. Raises UnreachableError."""
+    host = urlsplit(endpoint()).netloc
+    if _offline():
+        raise UnreachableError(host, "HF_HUB_OFFLINE forbids it")
+    with suppress(RefusedError):
+        get(f"{endpoint()}/robots.txt", _headers())
 
 
 def list_repository(repository: HubRepository) -> Listing:

@@ -107,7 +107,7 @@ def test_where_weights_are_published_is_open_clips_to_say(tag: str) -> None:
         ("open_clip:ViT-B-32/openia", "did you mean openai"),
     ],
 )
-def test_unknown_weights_name_the_nearest(source: str, message: str) -> None:
+def test_unknown_weights_name_the_nearest(hub: Hub, source: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         add_model(source, PLAIN)
 
