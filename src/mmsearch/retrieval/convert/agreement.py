@@ -39,8 +39,8 @@ def check_source(source: Source, folder: Path, samples: Samples | None = None) -
     pixels = [np.asarray(picture.convert("RGB")) for picture in samples.pictures]
     images = source.pipeline.images(samples.pictures)
     texts = source.pipeline.texts(samples.sentences)
-    _check_apart(images, "picture")
-    _check_apart(texts, "sentence")
+    _check_usable(images, "picture")
+    _check_usable(texts, "sentence")
     found_images, found_texts = many.encode_images(pixels), many.encode_texts(samples.sentences)
     expected, found = images @ texts.T, found_images @ found_texts.T
     agreement = Agreement(
@@ -65,7 +65,12 @@ def check_source(source: Source, folder: Path, samples: Samples | None = None) -
     return agreement.as_dict()
 
 
-def _check_apart(vectors: Vectors, what: str) -> None:
+def _check_usable(vectors: Vectors, what: str) -> None:
+    if not np.isfinite(vectors).all():
+        raise ModelError(
+            f"the model gives numbers that are not finite for a {what}, in its own library; its "
+            "weights are damaged"
+        )
     apart = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1) >= SPREAD
     if apart.mean() < _LEAST_APART:
         raise ModelError(

@@ -15,6 +15,7 @@ from torch import nn
 from mmsearch.core import Vectors
 from mmsearch.errors import MissingExtraError, ModelError
 from mmsearch.retrieval.convert.card import hub_facts
+from mmsearch.retrieval.convert.hf_towers import PaddedLeft
 from mmsearch.retrieval.convert.open_clip_config import (
     Architecture,
     find_architecture,
@@ -96,6 +97,8 @@ def load_open_clip(arch: str, weights: Path | None, directory: Path | None) -> S
     _load_weights(model, file, architecture)
     way = text_way(tokenizer, clean)
     text, fixed = text_tower(model, way.pad)
+    if way.left:
+        text, fixed = PaddedLeft(text, way.pad), True
     facts = hub_facts(directory)
     return Source(
         name=architecture.name.replace("/", "-"),

@@ -27,12 +27,16 @@ CLEANING: Final[Mapping[str, tuple[Cleaning, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TextWay:
-    """A sentence's way to ids: `cleaning`, then `tokenizer`, cut to `length`, filled by `pad`."""
+    """A sentence's way to ids: `cleaning`, then `tokenizer`, cut to `length`, filled by `pad`.
+
+    `left`: open_clip fills up on the left, before the sentence.
+    """
 
     tokenizer: Tokenizer
     cleaning: tuple[Cleaning, ...]
     pad: int
     length: int
+    left: bool = False
 
 
 def text_way(tokenizer: Any, clean: str) -> TextWay:
@@ -52,14 +56,14 @@ def text_way(tokenizer: Any, clean: str) -> TextWay:
     backend = fast_tokenizer(tokenizer.tokenizer)
     if getattr(tokenizer, "strip_sep_token", False):
         backend = _with_id(backend, tokenizer.tokenizer.sep_token, 0)
-    return TextWay(backend, CLEANING[clean], tokenizer.tokenizer.pad_token_id, length)
+    left = tokenizer.tokenizer.padding_side == "left"
+    return TextWay(backend, CLEANING[clean], tokenizer.tokenizer.pad_token_id, length, left)
 
 
 def fast_tokenizer(tokenizer: Any) -> Tokenizer:
     """Return a copy of what a tokenizer of transformers runs on, without padding and cutting.
 
-    Raises ModelError when it runs on Python code, has no padding token or pads or cuts on the
-    left.
+    Raises ModelError when it runs on Python code, has no padding token or cuts on the left.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     name = type(tokenizer).__name__
@@ -67,9 +71,8 @@ def fast_tokenizer(tokenizer: Any) -> Tokenizer:
         raise ModelError(f"{name} has no fast version; give a folder with its tokenizer.json")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{name} has no padding token; name one in its tokenizer_config.json")
-    sides = {tokenizer.padding_side, tokenizer.truncation_side}
-    if sides != {"right"}:
-        raise ModelError(f"{name} pads or cuts sentences on the left, which is not supported")
+    if tokenizer.truncation_side != "right":
+        raise ModelError(f"{name} cuts sentences on the left, which is not supported")
     copy = Tokenizer.from_str(backend.to_str())
     copy.no_padding()
     copy.no_truncation()

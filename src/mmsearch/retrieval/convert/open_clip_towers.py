@@ -95,8 +95,8 @@ def text_tower(model: Any, pad: int) -> tuple[nn.Module, bool]:
     from open_clip.hf_model import HFTextEncoder
 
     parts = getattr(model, "text", None) or model
-    if isinstance(parts, HFTextEncoder):
-        return WholeTextTower(parts), False
+    if isinstance(parts, HFTextEncoder):  # its mask leaves out what has the padding's id
+        return WholeTextTower(parts), parts.config.pad_token_id != pad
     if getattr(parts, "cls_emb", None) is not None:
         return WholeTextTower(parts), True
     if _pool_type(parts) not in {"first", "last", "eos", "argmax"}:
@@ -122,7 +122,7 @@ def _pool_type(parts: Any) -> str:
 
 
 def _end_id(parts: Any) -> int:
-    return int(getattr(parts, "text_eos_id", None) or getattr(parts, "eos_id", -1))
+    return int(parts.text_eos_id if hasattr(parts, "text_eos_id") else parts.eos_id)
 
 
 def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
