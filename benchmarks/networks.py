@@ -12,7 +12,7 @@ libraries' cone of sentences, so that searches do the work that they do with tra
 
 import random
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,15 @@ from measuring import WORK, FailedError, say
 from synthetic import DIM, SPACE, Synthetic
 
 from mmsearch.retrieval.encoder import Precision, Use
-from mmsearch.retrieval.folder import MODEL_FILE, ModelDescription, TextSpec, write_model_folder
+from mmsearch.retrieval.folder import (
+    MODEL_FILE,
+    ModelDescription,
+    TextSpec,
+    read_model_folder,
+    write_model_folder,
+)
 from mmsearch.retrieval.models import load_encoder
-from mmsearch.retrieval.optimise import optimise_folder
+from mmsearch.retrieval.optimise import description_of, optimise_folder
 
 if TYPE_CHECKING:
     import torch
@@ -180,10 +186,15 @@ def _convert(weights: Path, cone: "torch.Tensor") -> None:
 
     shutil.rmtree(CLIP, ignore_errors=True)
     CLIP.mkdir(parents=True)
-    written = write_source(replace(source, text=Shifted(), licence="for benchmarks only"), CLIP)
-    description = {each.name: getattr(written, each.name) for each in fields(ModelDescription)}
-    write_model_folder(CLIP, ModelDescription(**{**description, "space": SPACE}))
+    write_source(replace(source, text=Shifted(), licence="for benchmarks only"), CLIP)
+    move_into_the_libraries_space(CLIP)
     optimise_folder(CLIP)
+
+
+def move_into_the_libraries_space(path: Path) -> None:
+    """Let a model folder claim the space of the synthetic libraries, so that it can ask them."""
+    description = description_of(read_model_folder(path))
+    write_model_folder(path, replace(description, space=SPACE))
 
 
 def _make_int8() -> bool:
