@@ -10,6 +10,7 @@ what a network has learnt; a constant added to every sentence's vector puts it i
 libraries' cone of sentences, so that searches do the work that they do with trained models.
 """
 
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER = WORK / "networks"
 CLIP = FOLDER / "open_clip"
+PLAIN = FOLDER / "open_clip-plain"  # as converted, before graphs are simplified
 INT8 = FOLDER / "open_clip-int8"
 RCLIP = FOLDER / "rclip"
 SMALL = FOLDER / "small"
@@ -58,13 +60,13 @@ def clip_folder() -> Path:
 
 
 def int8_folder() -> Path | None:
-    """Return the same model with an 8-bit text network, made unless it is there.
+    """Return the same model with 8-bit networks, made unless it is there.
 
-    None while this mmsearch cannot make one.
+    None when the one for text did not pass: of a network that has learnt nothing, it may not.
     """
-    if not (INT8 / MODEL_FILE).exists() and not _make_int8():
-        return None
-    return INT8
+    if not (INT8 / MODEL_FILE).exists():
+        _make_int8()
+    return INT8 if read_model_folder(INT8).text_int8_path is not None else None
 
 
 def rclip_data() -> Path:
@@ -184,11 +186,11 @@ def _convert(weights: Path, cone: "torch.Tensor") -> None:
         def forward(self, tokens: "torch.Tensor") -> "torch.Tensor":
             return normalize(self.tower(tokens), dim=-1) + cone
 
-    shutil.rmtree(CLIP, ignore_errors=True)
-    CLIP.mkdir(parents=True)
-    write_source(replace(source, text=Shifted(), licence="for benchmarks only"), CLIP)
-    move_into_the_libraries_space(CLIP)
-    optimise_folder(CLIP)
+    shutil.rmtree(PLAIN, ignore_errors=True)
+    PLAIN.mkdir(parents=True)
+    write_source(replace(source, text=Shifted(), licence="for benchmarks only"), PLAIN)
+    move_into_the_libraries_space(PLAIN)
+    optimise_folder(_copied(CLIP))
 
 
 def move_into_the_libraries_space(path: Path) -> None:
@@ -197,13 +199,20 @@ def move_into_the_libraries_space(path: Path) -> None:
     write_model_folder(path, replace(description, space=SPACE))
 
 
-def _make_int8() -> bool:
-    """Add the 8-bit text network to a copy of the folder; say whether that is possible."""
-    try:
-        from mmsearch.retrieval.convert.quantise import quantise
-    except ImportError:
-        return False
-    raise NotImplementedError(quantise)
+def _make_int8() -> None:
+    """Try 8-bit networks as `models add --int8` does; what does not pass is not kept."""
+    from mmsearch.retrieval.convert.quantise import quantise_folder
+
+    say("trying 8-bit networks")
+    clip_folder()
+    quantise_folder(_copied(INT8), say=say)
+    optimise_folder(INT8)
+
+
+def _copied(target: Path) -> Path:
+    """Return the folder as converted, linked to another place; its files are only replaced."""
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(shutil.copytree(PLAIN, target, copy_function=os.link))
 
 
 def compare() -> None:
