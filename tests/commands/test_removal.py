@@ -69,6 +69,7 @@ def test_a_forgotten_root_goes_with_its_failures_and_is_not_looked_at_again(
         "paths": [str(indexed)],
         "roots": [str(indexed)],
         "remembered": [],
+        "freed": 0,
     }
     assert indexed_again(run) == {"unchanged": 3}
     assert run("failures").stdout == ""
@@ -262,6 +263,7 @@ def test_prune_as_json(run: Command, indexed: Path) -> None:
         "forgotten": 0,
         "spaces": [],
         "removed": True,
+        "freed": 0,
     }
 
 

@@ -17,10 +17,11 @@ from tests.index.conftest import (
     prepared,
 )
 
-from mmsearch.core import Modality
+from mmsearch.core import Modality, Space
 from mmsearch.errors import InputError, LibraryBusyError, UnsoundLibraryError
 from mmsearch.index import database, salvage, watermark
 from mmsearch.index.catalog import Catalog
+from mmsearch.index.lock import WriterLock
 from mmsearch.index.rows import Batch
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.soundness import check, repair
@@ -280,3 +281,37 @@ def test_another_librarys_catalog_is_found_and_accepted_by_a_repair(
     assert "it is another library's" in errors(library)[0]
     assert "accepted another library's catalog" in repair(library).done
     assert errors(library) == []
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_file_in_the_place_of_a_folder_of_index_files_is_set_aside(
+    library: Path, depth: int
+) -> None:
+    (index,) = (file for file in library.glob("index/*/image/*.faiss"))
+    place = library.joinpath(*index.relative_to(library).parts[:depth])
+    shutil.rmtree(place)
+    place.write_text("not a folder", encoding="utf-8")
+    name = str(place.relative_to(library))
+    assert f"{name} is no folder: no index file can be written there" in errors(library)
+    assert f"set {name} aside, which is no folder" in repair(library).done
+    assert errors(library) == []
+    assert place.with_suffix(".damaged").read_text(encoding="utf-8") == "not a folder"
+    assert index.parent.is_dir()
+
+
+def test_a_repair_keeps_the_lock_until_the_index_files_are_written(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh, tried = IndexStore.refresh, []
+
+    def refreshed(store: IndexStore, space: Space) -> None:
+        with pytest.raises(LibraryBusyError):
+            WriterLock(library)
+        tried.append(space)
+        refresh(store, space)
+
+    monkeypatch.setattr(IndexStore, "refresh", refreshed)
+    next(library.glob("index/*/image/*.faiss")).unlink()
+    assert [line[:5] for line in repair(library).done] == ["forgo", "wrote"]
+    assert tried == [SPACE]
+    WriterLock(library).release()

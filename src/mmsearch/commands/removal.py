@@ -16,6 +16,7 @@ from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
     from mmsearch.index.catalog import Catalog
+    from mmsearch.index.compaction import Reclaimed
     from mmsearch.retrieval.forget import Holding
     from mmsearch.retrieval.prune import Leftovers
 
@@ -63,6 +64,7 @@ def forget(
     does when its own path is indexed again.
     """
     from mmsearch.index.catalog import Catalog
+    from mmsearch.index.compaction import Reclaimed, reclaim
     from mmsearch.retrieval.forget import forget as remove
 
     if not paths and not numbers:
@@ -70,15 +72,17 @@ def forget(
     directory = library_directory(library)
     with Catalog.open(directory) as catalog:  # a wrong path is refused without a lock
         found = _found(catalog, paths or [], numbers or [])
-    finished = True
+    finished, space = True, Reclaimed()
     if not dry_run:
         with Catalog.open(directory, write=True) as catalog:
             found = _found(catalog, paths or [], numbers or [])
             finished = remove(catalog, found)
+            space = reclaim(catalog) if finished else space
     if as_json:
-        typer.echo(json.dumps(_forgotten(found), indent=2))
+        typer.echo(json.dumps(_forgotten(found) | {"freed": space.freed}, indent=2))
     elif finished:
         _print(_forget_lines(found, "would remove" if dry_run else "removed"))
+        _print(_space_lines(space))
     if not finished:
         _say_interrupted()
 
@@ -100,6 +104,7 @@ def prune(
     when the answer is no.
     """
     from mmsearch.index.catalog import Catalog
+    from mmsearch.index.compaction import Reclaimed, reclaim
     from mmsearch.retrieval.prune import prune as remove
     from mmsearch.retrieval.prune import survey
 
@@ -108,18 +113,20 @@ def prune(
         found = survey(catalog, spaces=spaces)
     if not as_json:
         _print(_prune_lines(found) or ["there is nothing to prune"])
-    removed = finished = not (dry_run or found.is_empty)
+    removed, space = not (dry_run or found.is_empty), Reclaimed()
     if removed:
         if not yes:
             _ask()
         with Catalog.open(directory, write=True) as catalog:
             finished = remove(catalog, found)
+            space = reclaim(catalog) if finished else space
         if not finished:
             _say_interrupted()
     if as_json:
-        typer.echo(json.dumps(_leftovers(found) | {"removed": removed}, indent=2))
+        record = _leftovers(found) | {"removed": removed, "freed": space.freed}
+        typer.echo(json.dumps(record, indent=2))
     elif removed:
-        typer.echo("removed")
+        _print(["removed", *_space_lines(space)])
 
 
 def _found(catalog: "Catalog", paths: Sequence[Path], numbers: Sequence[int]) -> "list[Holding]":
@@ -160,6 +167,14 @@ def _forgotten(found: "Sequence[Holding]") -> dict[str, object]:
         "roots": [root.path for h in found for root in h.roots],
         "remembered": [os.fsdecode(h.path) for h in found if h.comes_back],
     }
+
+
+def _space_lines(space: "Reclaimed") -> list[str]:
+    if space.freed:
+        return [f"gave {space.freed / 1e6:,.1f} MB back to the disk"]
+    if space.kept:
+        return [f"the library keeps its size: {space.kept / 1e6:,.1f} MB are free for new items"]
+    return []
 
 
 def _prune_lines(found: "Leftovers") -> list[str]:

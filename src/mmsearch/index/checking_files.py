@@ -1,6 +1,7 @@
 """Check what lies beside a catalog: index files against their records, leftovers, quarantine."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmsearch.index.policy import IndexKind
 from mmsearch.index.records import Record, records
 
 INDEXES: Final = "index"
+_FOLDER = re.compile(r"index(/[0-9a-f]{16}(/(image|text))?)?")
 _PATH = re.compile(r"index/[0-9a-f]{16}/(image|text)/[0-9]+\.faiss")
 
 
@@ -29,8 +31,21 @@ def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
         known = []
     for record in known:
         yield from _check_record(directory, record, quick=quick)
+    yield from _check_folders(directory)
     yield from _leftovers(directory, {record.file for record in known})
     yield from _quarantined(directory)
+
+
+def in_the_way(directory: Path) -> list[str]:
+    """Return what stands in the place of a folder of index files, relative to the library."""
+    places = [directory / INDEXES, *(directory / INDEXES).glob("*"), *directory.glob("index/*/*")]
+    names = [str(p.relative_to(directory)) for p in places if os.path.lexists(p) and not p.is_dir()]
+    return sorted(name for name in names if _FOLDER.fullmatch(name))
+
+
+def _check_folders(directory: Path) -> Iterator[Finding]:
+    for name in in_the_way(directory):
+        yield error(f"{name} is no folder: no index file can be written there", Remedy.INDEX)
 
 
 def faults(directory: Path, record: Record) -> list[Finding]:
@@ -74,7 +89,7 @@ def _leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
         name = str(path.relative_to(directory))
         if path.suffix == DAMAGED:
             yield notice(f"{name} was damaged and set aside", "delete it when you like")
-        elif path.is_file() and name not in known:
+        elif path.is_file() and name not in known and not _FOLDER.fullmatch(name):
             what = "belongs to no record" if path.suffix == SUFFIX else "is a leftover of a crash"
             yield notice(f"{name} {what}", "the next writer removes it")
 

@@ -174,7 +174,7 @@ def forget(catalog: Catalog, space: Space, modality: Modality) -> None:
 
 def quarantine(path: Path) -> None:
     """Set a damaged file aside, for whoever wants to know what happened to it."""
-    if path.exists():
+    if os.path.lexists(path):
         path.replace(path.with_suffix(DAMAGED))
 
 

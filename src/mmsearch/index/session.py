@@ -17,6 +17,8 @@ from mmsearch.index.checksums import DamagedRowError
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from mmsearch.index.lock import WriterLock
+
 
 class Session:
     """A connection to the catalog and, for a writer, the right to write."""
@@ -30,9 +32,12 @@ class Session:
         self._verified = -1
 
     @classmethod
-    def open(cls, directory: Path, *, write: bool = False) -> Self:
+    def open(
+        cls, directory: Path, *, write: bool = False, lock: "WriterLock | None" = None
+    ) -> Self:
         """Open a library's catalog; for writing, take the lock, create and migrate.
 
+        A `lock` that the caller holds already stays the caller's.
         Raises InputError when there is none to read, LibraryBusyError when another process
         writes, UnsoundLibraryError when it is damaged or was written by a newer version.
         """
@@ -46,7 +51,8 @@ class Session:
             from mmsearch.index.lock import WriterLock
 
             _make_directory(directory)
-            opening.callback(WriterLock(directory).release)
+            if lock is None:
+                opening.callback(WriterLock(directory).release)
             connection = database.connect_writer(directory)
             opening.callback(connection.close)
             writer = _migrated(directory, connection)
@@ -128,6 +134,17 @@ class Session:
             failpoints.reach("before-commit")
         watermark.advance(self.directory, mark)
         failpoints.reach("after-commit")
+
+    def vacuum(self) -> None:
+        """Write the file anew without free pages; readers go on with the old content meanwhile.
+
+        Raises InputError when the session is for reading, or the disk is full.
+        """
+        if self._writer is None:
+            raise InputError(f"the library {self.directory} is open for reading only")
+        with database.explained(self.directory):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _verify(self, noted: watermark.Mark | None) -> None:
         """Compare the catalog with its seals, once for each state that others leave it in.

@@ -9,7 +9,7 @@ from mmsearch.errors import ConfigError, InputError, MMSearchError, ModelError, 
 from mmsearch.index import database, generation, salvage
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
-from mmsearch.index.checking_files import check_files, faults, is_index_name
+from mmsearch.index.checking_files import check_files, faults, in_the_way, is_index_name
 from mmsearch.index.findings import Finding, Remedy, error
 from mmsearch.index.lock import WriterLock
 from mmsearch.index.records import records
@@ -97,13 +97,13 @@ def repair(directory: Path, *, dry_run: bool = False) -> Repaired:
     try:
         with database.explained(directory):
             _mend_catalog(directory, result)
+            _mend_indexes(directory, lock, result)
     except OSError as problem:
         raise InputError(
             f"cannot repair the library {directory}: {problem.strerror}; what is there stands"
         ) from problem
     finally:
         lock.release()
-    _mend_indexes(directory, result)
     result.findings = list(check(directory))
     return result
 
@@ -166,6 +166,9 @@ def _salvage(directory: Path, result: Repaired) -> None:
 
 def _set_files_aside(directory: Path, result: Repaired) -> None:
     """Rename damaged index files; all of them when nobody can say which ones are."""
+    for name in in_the_way(directory):
+        generation.quarantine(directory / name)
+        result.done.append(f"set {name} aside, which is no folder")
     try:
         bad = [record.file for record in records(directory) if faults(directory, record)]
     except (*database.UNREADABLE, MMSearchError):
@@ -176,9 +179,9 @@ def _set_files_aside(directory: Path, result: Repaired) -> None:
             result.done.append(f"set {name} aside")
 
 
-def _mend_indexes(directory: Path, result: Repaired) -> None:
+def _mend_indexes(directory: Path, lock: WriterLock, result: Repaired) -> None:
     """Forget records without a sound file, and write the files that are missing."""
-    with Catalog.open(directory, write=True) as catalog:
+    with Catalog.open(directory, write=True, lock=lock) as catalog:
         bad = [record for record in records(directory) if faults(directory, record)]
         if bad:
             with catalog.transaction() as db:
