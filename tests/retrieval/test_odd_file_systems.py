@@ -451,14 +451,14 @@ AS_NOBODY = """
 import hashlib, json, os, sys
 from pathlib import Path
 from tests.retrieval.fakes import FakeEncoder
-from tests.retrieval.test_odd_file_systems import opened
+from tests.retrieval.conftest import opened
 from mmsearch.errors import InputError
 from mmsearch.retrieval import pipeline
 from mmsearch.retrieval.decode import decode_bytes, read_image, read_open
 from mmsearch.retrieval.guard import Decoded
 
 class InThisProcess:
-    """Nobody may not be allowed to start the interpreter that runs the tests."""
+    # nobody may not be allowed to start the interpreter that runs the tests
     def __init__(self, preprocessing, limits): self.preprocessing = preprocessing
     def __enter__(self): return self
     def __exit__(self, *error): ...
