@@ -145,7 +145,10 @@ def mmsearch_command(*arguments: str | Path) -> list[str]:
 
 
 def machine(*packages: str) -> Facts:
-    """Describe the machine and the versions of packages, without names of hosts or places."""
+    """Describe the machine and the versions of packages, without names of hosts or places.
+
+    `first`: what was measured went before the machine's other work.
+    """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     versions = {name: _version(name) for name in ("numpy", "faiss-cpu", "onnxruntime", *packages)}
     return {
@@ -156,6 +159,7 @@ def machine(*packages: str) -> Facts:
         "python": platform.python_version(),
         "packages": versions,
         "load": round(os.getloadavg()[0], 2),
+        "first": os.sched_getscheduler(0) != os.SCHED_OTHER or os.nice(0) < 0,
     }
 
 

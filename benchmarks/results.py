@@ -14,6 +14,7 @@ from pathlib import Path
 
 from growth import growth_table
 from measuring import RESULTS, ROOT, Facts, say, seconds, size, table
+from results_start import starting
 
 PAGE = ROOT / "benchmarks" / "results.md"
 PROJECTED = (10_000_000, 30_000_000)
@@ -40,6 +41,7 @@ def page(found: dict[str, Facts]) -> str:
         machines(found.values()),
         scale(_numbered(found, "scale")),
         against_rclip(found),
+        starting(found),
         against_ann(_numbered(found, "ann")),
         growth(found.get("growth")),
         projection(_numbered(found, "scale")),
@@ -48,7 +50,10 @@ def page(found: dict[str, Facts]) -> str:
 
 
 def machines(found: Iterable[Facts]) -> str:
-    """Describe each machine that results come from once, and how busy it was."""
+    """Describe each machine that results come from once, and how busy it was.
+
+    Results that went before the machine's other work say nothing of its load.
+    """
     packages: dict[str, set[str]] = {}
     loads: dict[str, list[float]] = {}
     for machine in (facts["machine"] for facts in found):
@@ -58,10 +63,11 @@ def machines(found: Iterable[Facts]) -> str:
         )
         versions = (f"{name} {version}" for name, version in machine["packages"].items())
         packages.setdefault(line, set()).update(versions)
-        loads.setdefault(line, []).append(machine["load"])
+        loads.setdefault(line, []).extend([] if machine.get("first") else [machine["load"]])
     return "\n\n".join(
         f"Machine: {line}; {', '.join(sorted(packages[line]))}. Load average when results were "
-        f"kept: {min(loads[line]):.1f} to {max(loads[line]):.1f}."
+        f"kept: {min(loads[line], default=0):.1f} to {max(loads[line], default=0):.1f}; the others "
+        "were measured before the machine's other work, at the highest priority."
         for line in packages
     )
 
@@ -118,17 +124,19 @@ def against_rclip(found: dict[str, Facts]) -> str:
     """Return the section on rclip."""
     queries, files = [], []
     for facts in _numbered(found, "rclip-query"):
-        ours, theirs = facts["mmsearch"], facts["rclip"]
-        queries.append(
-            [
-                f"{facts['rows']:,}",
-                seconds(ours["wall"]),
-                size(ours["peak"]),
-                seconds(theirs["wall"]),
-                size(theirs["peak"]),
-                f"{facts['ratio']:.3f}",
-            ]
-        )
+        theirs = facts["rclip"]
+        for name, ratio in facts.get("ratios", {"mmsearch": facts["ratio"]}).items():
+            ours = facts[name]
+            queries.append(
+                [
+                    f"{facts['rows']:,}{name.removeprefix('mmsearch')}",
+                    seconds(ours["wall"]),
+                    size(ours["peak"]),
+                    seconds(theirs["wall"]),
+                    size(theirs["peak"]),
+                    f"{ratio:.3f}",
+                ]
+            )
     steps = [(facts, "unchanged rescan") for facts in _numbered(found, "rclip-rescan")]
     steps += [(facts, "renamed folder") for facts in _numbered(found, "rclip-rename")]
     for facts, step in steps:
