@@ -47,9 +47,16 @@ class Rclip:
 
     def query(self, text: str, folder: Path, *, indexing: bool = False) -> Run:
         """Run `rclip TEXT` in a folder, without looking for changes unless `indexing`."""
-        options = [] if indexing else ["-n"]
-        command = [str(_binary("rclip")), *options, text]
-        return measure(command, env={"RCLIP_DATADIR": str(self.data)}, cwd=folder)
+        return measure(self.command(text, indexing=indexing), env=self.environment, cwd=folder)
+
+    def command(self, text: str, *, indexing: bool) -> list[str]:
+        """Return the command of a query, which looks for changes when `indexing`."""
+        return [str(_binary("rclip")), *([] if indexing else ["-n"]), text]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells rclip where its data are."""
+        return {"RCLIP_DATADIR": str(self.data)}
 
     def discard(self) -> None:
         """Let the library be filled anew next time: what it knows is about to change."""
