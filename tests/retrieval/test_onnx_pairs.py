@@ -247,7 +247,7 @@ def test_preprocessing_that_is_not_known_is_refused(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"size": SIDE, "crop_size": SIDE}, (Resize.CROP, None)),
+        ({"size": SIDE, "crop_size": SIDE}, (Resize.CROP, SIDE)),
         ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}, (Resize.SQUASH, None)),
         ({"size": SIDE, "do_center_crop": False, "do_normalize": False}, (Resize.SQUASH, None)),
         ({"size": {"shortest_edge": 40}, "crop_size": SIDE}, (Resize.CROP, 40)),

@@ -78,7 +78,7 @@ def transformers_pictures(file: Path) -> Preprocessing:
             mean=(0.0, 0.0, 0.0) if plain else _triple(config.get("image_mean", CLIP_MEAN)),
             std=(1.0, 1.0, 1.0) if plain else _triple(config.get("image_std", CLIP_STD)),
             short_side=short_side,
-            cut=Cut.FLOOR,
+            cut=Cut.FLOOR if resize is Resize.CROP else Cut.ROUND,
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise _unusable(file, error) from error
@@ -141,8 +141,7 @@ def _transformers_size(config: Mapping[str, Any]) -> tuple[tuple[int, int], Resi
         return whole, Resize.SQUASH, None
     if cut is None:
         raise ValueError("it leaves pictures at different sizes")
-    short = int(size)
-    return cut, Resize.CROP, None if short == max(cut) == min(cut) else short
+    return cut, Resize.CROP, int(size)
 
 
 def _check_known(config: Mapping[str, Any]) -> None:

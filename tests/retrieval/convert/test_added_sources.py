@@ -16,7 +16,7 @@ from mmsearch.errors import ModelError
 from mmsearch.retrieval import download, models
 from mmsearch.retrieval.adding import AddOptions, add_model
 from mmsearch.retrieval.convert.published import find_published
-from mmsearch.retrieval.convert.samples import ODD_SENTENCES
+from mmsearch.retrieval.convert.samples import ODD_SENTENCES, drawn_samples
 from mmsearch.retrieval.encoder import OnnxEncoder
 from mmsearch.retrieval.fetching import Watch
 from mmsearch.retrieval.models import load_encoder, resolve_model
@@ -147,6 +147,28 @@ def test_a_transformers_repository_is_read_as_such(hub: Hub, tmp_path: Path) -> 
     assert added.source["spec"] == "hf:org/clip@main"
     rows = OnnxEncoder(added).encode_texts(["a cat", "two dogs"])
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("family", ["clip", "chinese_clip"])
+def test_the_same_model_as_a_ready_pair_gives_the_same_vectors(tmp_path: Path, family: str) -> None:
+    source = getattr(hf_models, family)(tmp_path / "source")
+    converted = add_model(str(source), AddOptions(name="converted"))
+    (tmp_path / "pair" / "onnx").mkdir(parents=True)
+    for tower, name in (("image", "vision_model"), ("text", "text_model")):
+        for file in converted.path.glob(f"{tower}.onnx*"):  # the graph names its file of weights
+            new = f"{name}.onnx" if file.name == f"{tower}.onnx" else file.name
+            shutil.copyfile(file, tmp_path / "pair" / "onnx" / new)
+    for name in ("config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        shutil.copyfile(source / name, tmp_path / "pair" / name)
+    shutil.copyfile(converted.tokenizer_path, tmp_path / "pair" / "tokenizer.json")
+    pair = add_model(str(tmp_path / "pair"), PLAIN)
+    assert pair.preprocessing == converted.preprocessing
+    samples = drawn_samples()
+    pictures = [np.asarray(picture) for picture in samples.pictures]
+    one, other = OnnxEncoder(converted), OnnxEncoder(pair)
+    assert other.encode_images(pictures) == pytest.approx(one.encode_images(pictures), abs=1e-5)
+    sentences = list(samples.sentences)
+    assert other.encode_texts(sentences) == pytest.approx(one.encode_texts(sentences), abs=1e-5)
 
 
 def test_without_a_network_published_weights_name_the_local_way(
