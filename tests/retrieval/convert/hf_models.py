@@ -81,11 +81,15 @@ def siglip(path: Path) -> Path:
     return _save(path, t.SiglipModel(config), processor, tokenizer)
 
 
-def siglip2(path: Path) -> Path:
-    """SigLIP 2 of fixed resolution: SigLIP's towers, Gemma's tokenizer, padding on the left."""
+def siglip2(path: Path, *, left: bool = False) -> Path:
+    """SigLIP 2 of fixed resolution: SigLIP's towers and Gemma's tokenizer.
+
+    `left`: padded on the left and masked, as a tokenizer does that does not say otherwise.
+    """
     import transformers as t
 
-    tokenizer = gemma_tokenizer()
+    settings: dict[str, Any] = {"model_input_names": ["input_ids"], "padding_side": "right"}
+    tokenizer = gemma_tokenizer(lower=left, **({} if left else settings))
     text = TEXT | {"vocab_size": len(tokenizer), "max_position_embeddings": 20}
     config = t.SiglipConfig(text_config=text, vision_config=VISION)
     processor = t.SiglipImageProcessor(size={"height": 32, "width": 32}, resample=2)
@@ -174,6 +178,7 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "metaclip2": metaclip2,
     "siglip": siglip,
     "siglip2": siglip2,
+    "siglip2_left": lambda path: siglip2(path, left=True),
     "chinese_clip": chinese_clip,
     "altclip": altclip,
     "align": align,
@@ -195,23 +200,20 @@ def clip_tokenizer() -> Any:
     return t.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=24)
 
 
-def gemma_tokenizer() -> Any:
-    """A tokenizer as SigLIP 2 has it: pairs of bytes, lower case, padding on the left."""
+def gemma_tokenizer(*, lower: bool = True, **settings: Any) -> Any:
+    """A tokenizer as SigLIP 2 has it: pairs of letters, an end token, no limit of its own."""
     import transformers as t
 
     trainer = trainers.BpeTrainer(
         vocab_size=500, special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     )
     trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    trained.normalizer = normalizers.Sequence(
-        [normalizers.Lowercase(), normalizers.Replace(" ", "\u2581")]
-    )
+    trained.normalizer = normalizers.Replace(" ", "\u2581")
     trained.train_from_iterator(SENTENCES, trainer)
     content = json.loads(trained.to_str())["model"]
     merges = [tuple(pair) for pair in content["merges"]]
-    return t.Siglip2Tokenizer(
-        vocab=content["vocab"], merges=merges, add_eos_token=True, model_max_length=20
-    )
+    kind = t.Siglip2Tokenizer if lower else t.GemmaTokenizer
+    return kind(vocab=content["vocab"], merges=merges, add_eos_token=True, **settings)
 
 
 def bert_tokenizer(*, length: int) -> Any:

@@ -106,6 +106,25 @@ def test_weights_in_parts_are_those_in_one_file(directory: Path, tmp_path: Path)
         check_directory(parts)
 
 
+# As the first versions of transformers wrote them, and as many published models still have them.
+EARLY = {
+    "CLIP": {"feature_extractor_type": "CLIPFeatureExtractor", "size": 40, "crop_size": 32},
+    "ViT": {"feature_extractor_type": "ViTFeatureExtractor", "size": 32},
+    "by the model": {"size": 32, "crop_size": 32, "resample": 3},
+    "fast": {"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 32}},
+}
+
+
+@pytest.mark.parametrize("kind", EARLY)
+def test_early_image_settings_are_understood(kind: str, directory: Path) -> None:
+    (directory / "preprocessor_config.json").write_text(json.dumps(EARLY[kind]))
+    if kind == "fast":
+        change(directory / "preprocessor_config.json", crop_size={"height": 32, "width": 32})
+    preprocessing = load_hf(directory).preprocessing
+    assert preprocessing.size == (32, 32)
+    assert preprocessing.short_side == {"CLIP": 40, "ViT": None}.get(kind, 32)
+
+
 def test_half_precision_becomes_float32(directory: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     halves = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}

@@ -42,7 +42,8 @@ TOKENIZERS: dict[str, Callable[[Path], Any]] = {
     "clip": lambda path: clip_tokenizer(),
     "bert": lambda path: bert_tokenizer(length=24),
     "xlmr": lambda path: xlmr_tokenizer(path, length=24),
-    "gemma": lambda path: gemma_tokenizer(),
+    "gemma": lambda path: gemma_tokenizer(lower=False),
+    "gemma lowered": lambda path: gemma_tokenizer(model_max_length=24),
     "siglip": siglip_tokenizer,
     "siglip identity": lambda path: siglip_tokenizer(path, rule="identity"),
     "siglip cased": lambda path: siglip_tokenizer(path, do_lower_case=False),
@@ -111,7 +112,8 @@ def test_the_length_is_the_smaller_of_two_limits(theirs: Any) -> None:
     assert words.spec.pad == theirs.pad_token_id
     assert words.spec.cleaning == ()
     assert len(words.tokenizer.encode("word " * 40).ids) == 11
-    assert convert_tokenizer(theirs, positions=2000, fixed=False).spec.length <= 24
+    longest = convert_tokenizer(theirs, positions=2000, fixed=False).spec.length
+    assert longest == min(theirs.model_max_length, 2000)
 
 
 def test_a_sentence_with_other_ids_is_named() -> None:
