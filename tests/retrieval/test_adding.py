@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.hub_server import LARGE, Hub, serving
 from tests.retrieval.onnx_models import make_model
 from tests.retrieval.ready_pairs import DIM, Shape, photo_server, transformers_js
@@ -312,6 +313,18 @@ def test_pictures_to_calibrate_on_need_a_folder_and_a_purpose(tmp_path: Path) ->
         AddOptions(calibrate=tmp_path)
     with pytest.raises(ConfigError, match="no folder of pictures"):
         AddOptions(int8=True, calibrate=tmp_path / "none")
+
+
+def test_8_bit_networks_are_tried_on_the_users_pictures(tmp_path: Path) -> None:
+    for n, colour in enumerate([RED, GREEN, BLUE] * 4):
+        draw(tmp_path / "photos" / f"{n}.png", colour)
+    said: list[str] = []
+    options = AddOptions(int8=True, calibrate=tmp_path / "photos")
+    added = add_model(str(photo_server(tmp_path / "pair")), options, Watch(said.append))
+    assert set(added.int8) == {"image", "text"}
+    assert "trying 8-bit networks" in said
+    verify(added)
+    assert OnnxEncoder(added).encode_texts(["red"]).shape == (1, DIM)
 
 
 def test_what_was_added_is_recorded_in_json(tmp_path: Path, machine: Path) -> None:
