@@ -94,6 +94,8 @@ class Tower:
         options = session_options(setting.threads)
         if setting.once:  # packing weights for fast products costs more than one question gains
             options.add_session_config_entry("session.disable_prepacking", "1")
+            # Planning which buffers to use again takes longer than one sentence, and saves little.
+            options.enable_mem_reuse = False
             if setting.optimised:
                 options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         name = RUNTIME_NAMES[setting.provider]
