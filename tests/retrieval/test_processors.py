@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsearch.retrieval.processors import available_processors, cgroup_quota
+from mmsearch.retrieval.processors import available_processors, cgroup_quota, sums_overflow
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,19 @@ def test_a_process_bound_to_one_processor_has_one() -> None:
         assert available_processors() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("content", "overflow"),
+    [
+        ("processor: 0\nflags\t\t: fpu sse2 avx2\n", True),
+        ("processor: 0\nflags\t\t: fpu avx2 avx_vnni sse2\n", False),
+        ("flags\t\t: avx512_vnni\n\nflags\t\t: fpu\n", False),
+        ("processor: 0\nFeatures: asimd asimddp\n", False),  # another family
+        ("", False),
+    ],
+)
+def test_sums_overflow_without_vnni(tmp_path: Path, content: str, overflow: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(content)
+    assert sums_overflow(tmp_path / "cpuinfo") is overflow
+    assert sums_overflow(tmp_path / "absent") is False

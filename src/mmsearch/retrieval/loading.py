@@ -17,7 +17,7 @@ from mmsearch.retrieval.folder import (
     verify_file,
 )
 from mmsearch.retrieval.machine import BATCH_SIZES, Machine, Say, this_machine
-from mmsearch.retrieval.processors import available_processors
+from mmsearch.retrieval.processors import available_processors, sums_overflow
 from mmsearch.retrieval.providers import (
     Provider,
     available_providers,
@@ -160,13 +160,19 @@ class TowerLoader:
             case Precision.FP32:
                 return plain
             case Precision.AUTO:
-                return plain if int8 is None or provider is Provider.CUDA else int8
+                fits = int8 is not None and provider is not Provider.CUDA
+                return int8 if int8 and fits and not self._overflows(tower) else plain
             case Precision.INT8 if int8 is not None:
                 return int8
         raise ModelError(
             f"the model {self._folder.name} has no 8-bit {plain.stem} network; "
             "use the precision auto"
         )
+
+    def _overflows(self, tower: Modality) -> bool:
+        """Return whether the 8-bit network gives something else here than where it was checked."""
+        facts = self._folder.int8.get(tower.value)
+        return isinstance(facts, Mapping) and facts.get("bits") == 8 and sums_overflow()
 
     def _name(self, tower: Modality, provider: Provider) -> str:
         """Name a network on this machine: its bytes, the runtime, the threads."""

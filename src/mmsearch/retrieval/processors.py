@@ -5,6 +5,8 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
+_CPUINFO: Final = Path("/proc/cpuinfo")
+_FIRST_PROCESSOR: Final = 8192
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -26,3 +28,18 @@ def cgroup_quota(file: Path) -> int | None:
         return None if quota == "max" else ceil(int(quota) / int(period))
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def sums_overflow(file: Path = _CPUINFO) -> bool:
+    """Return whether this processor adds products of 8-bit numbers up in 16 bits.
+
+    x86 without VNNI does, and cuts off what does not fit; weights of 7 bits always fit. False
+    where the system does not say.
+    """
+    try:
+        with file.open("rb") as stream:
+            lines = stream.read(_FIRST_PROCESSOR).split(b"\n")
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith(b"flags")), None)
+    return flags is not None and not {b"avx512_vnni", b"avx_vnni"} & {*flags}

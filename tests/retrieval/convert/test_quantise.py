@@ -172,3 +172,17 @@ def test_an_item_alone_and_in_a_batch_are_the_same(quantised: tuple[Path, dict[s
     many = encoder.encode_images(pictures(32))
     alone = np.concatenate([encoder.encode_images([picture]) for picture in pictures(32)])
     assert (many * alone).sum(axis=1).min() > 0.9999
+
+
+def test_weights_of_8_bits_are_left_where_their_sums_overflow(
+    quantised: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, facts = quantised
+    monkeypatch.setattr("mmsearch.retrieval.loading.sums_overflow", lambda: True)
+    texts = sentences(9)
+    plain = _encoder(path, Precision.FP32).encode_texts(texts)
+    assert facts["text"]["bits"] == 7
+    assert not np.array_equal(_encoder(path).encode_texts(texts), plain)
+    folder = read_model_folder(path)
+    wider = replace(folder, int8={"text": {**facts["text"], "bits": 8}})
+    assert np.array_equal(OnnxEncoder(wider, Use(threads=1)).encode_texts(texts), plain)
