@@ -26,13 +26,15 @@ class Shape:
     """What a test wants of a pair of networks.
 
     `batch` and `length` None are dynamic; `masked` adds an attention mask, by which padding
-    counts nothing; `beside` puts the weights into files of their own.
+    counts nothing; `beside` puts the weights into files of their own; `half` takes pixels and
+    gives vectors of 16 bits.
     """
 
     batch: int | None = 1
     length: int | None = LENGTH
     masked: bool = False
     beside: bool = False
+    half: bool = False
     tokens: str = "text"
     embedding: str = "embedding"
 
@@ -100,15 +102,16 @@ def save_image_network(file: Path, shape: Shape, *, seed: int, dim: int = DIM) -
     rng = np.random.default_rng(seed)
     cell = SIDE // GRID
     nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node(
-            "AveragePool", ["image"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]
+            "AveragePool", ["pixels"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]
         ),
         helper.make_node("Flatten", ["cells"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], [shape.embedding]),
+        helper.make_node("MatMul", ["flat", "weights"], ["raw"]),
     ]
-    pixels = helper.make_tensor_value_info(
-        "image", TensorProto.FLOAT, [shape.batch or "batch", 3, SIDE, SIDE]
-    )
+    kind = TensorProto.FLOAT16 if shape.half else TensorProto.FLOAT
+    nodes.append(helper.make_node("Cast", ["raw"], [shape.embedding], to=kind))
+    pixels = helper.make_tensor_value_info("image", kind, [shape.batch or "batch", 3, SIDE, SIDE])
     weights = rng.normal(size=(3 * GRID * GRID, dim))
     _save(file, nodes, [pixels], {"weights": weights}, shape)
 
@@ -134,7 +137,9 @@ def save_text_network(file: Path, shape: Shape, *, seed: int, dim: int = DIM) ->
             helper.make_node("Mul", ["placed", "column"], ["kept"]),
         ]
         last = "kept"
-    nodes.append(helper.make_node("ReduceSum", [last, "one"], [shape.embedding], keepdims=0))
+    kind = TensorProto.FLOAT16 if shape.half else TensorProto.FLOAT
+    nodes.append(helper.make_node("ReduceSum", [last, "one"], ["raw"], keepdims=0))
+    nodes.append(helper.make_node("Cast", ["raw"], [shape.embedding], to=kind))
     floats = {
         "table": rng.normal(size=(len(WORDS), dim)),
         "places": rng.uniform(0.5, 1.5, size=(64, 1)),
@@ -157,7 +162,8 @@ def _save(
         for name, value in numbers.items()
         if name in used
     ]
-    output = helper.make_tensor_value_info(shape.embedding, TensorProto.FLOAT, None)
+    kind = TensorProto.FLOAT16 if shape.half else TensorProto.FLOAT
+    output = helper.make_tensor_value_info(shape.embedding, kind, None)
     graph = helper.make_graph(nodes, "network", inputs, [output], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     if shape.beside:

@@ -176,6 +176,19 @@ def test_weights_beside_the_graph_come_along(tmp_path: Path, made: Path) -> None
     assert {"image.onnx", "text.onnx", "tokenizer.json"} <= set(folder.files)
 
 
+def test_networks_of_16_bits_are_taken_too(tmp_path: Path, made: Path) -> None:
+    half = write_pair(
+        Layout.PHOTO_SERVER, photo_server(tmp_path / "half", Shape(half=True)), made, name="half"
+    )
+    (tmp_path / "full").mkdir()
+    source = photo_server(tmp_path / "source")
+    full = write_pair(Layout.PHOTO_SERVER, source, tmp_path / "full", name="full")
+    found = OnnxEncoder(half).encode_images(_pictures())
+    assert found == pytest.approx(OnnxEncoder(full).encode_images(_pictures()), abs=3e-3)
+    found = OnnxEncoder(half).encode_texts(SENTENCES)
+    assert found == pytest.approx(OnnxEncoder(full).encode_texts(SENTENCES), abs=3e-3)
+
+
 def test_a_missing_file_of_weights_is_named(tmp_path: Path, made: Path) -> None:
     source = photo_server(tmp_path / "source", Shape(beside=True))
     (source / "textual" / "model.onnx_data").unlink()

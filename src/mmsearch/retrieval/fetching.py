@@ -1,10 +1,10 @@
 """Models of a hub: which of a repository's files are wanted, and getting them."""
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.download import partial_bytes
@@ -23,12 +23,12 @@ from mmsearch.retrieval.layouts import (
 )
 from mmsearch.retrieval.onnx_files import files_beside
 from mmsearch.retrieval.pair_config import read_json
-from mmsearch.retrieval.specs import HubRepository
+from mmsearch.retrieval.specs import HubRepository, repository_named
 
 Choose = Callable[[Sequence[Layout]], Layout]
 """Picks one of the ways in which a repository can be read."""
 
-_SMALL: Final = (*TOKENIZER_FILES, CONFIG)
+_VOCABULARIES: Final = ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "vocab.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,26 @@ class Watch:
 
 
 QUIET: Final = Watch()
+
+
+@dataclass(frozen=True, slots=True)
+class TextSources:
+    """Which repositories a model of open_clip names for its text; empty: none.
+
+    `tokenizer` has the files of a tokenizer, `network` the settings of a network of transformers.
+    """
+
+    tokenizer: str = ""
+    network: str = ""
+
+
+def text_sources(model: Mapping[str, Any]) -> TextSources:
+    """Return what the configuration of an open_clip model names."""
+    text = model.get("text_cfg")
+    named = text if isinstance(text, dict) else {}
+    return TextSources(
+        str(named.get("hf_tokenizer_name") or ""), str(named.get("hf_model_name") or "")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +93,15 @@ class Downloads:
         self._fetch(listing, needed_files(layout, listing.files), folder)
         self._fetch_beside(listing, layout, folder)
         if layout is Layout.OPEN_CLIP:
-            config = read_json(folder / OPEN_CLIP_CONFIG).get("model_cfg") or {}
-            self.text_parts(_text_sources(config), listing, folder)
+            config = read_json(folder / OPEN_CLIP_CONFIG).get("model_cfg")
+            named = text_sources(config if isinstance(config, dict) else {})
+            self._text_parts(named, listing, folder)
         return Fetched(folder, layout, listing.commit, listing.licence)
 
-    def weights(self, repository: HubRepository, file: str, text: Collection[str]) -> Fetched:
+    def weights(self, repository: HubRepository, file: str, text: TextSources) -> Fetched:
         """Fetch weights of open_clip, `file` or the usual one, and what the text side needs.
 
-        `text` are the repositories of its tokenizer and settings. The weights are given the usual
-        name.
+        The weights are given the usual name.
         """
         listing = list_repository(repository)
         name = file or open_clip_weights(listing.files) or OPEN_CLIP_WEIGHTS
@@ -92,20 +112,8 @@ class Downloads:
         if not (folder / OPEN_CLIP_WEIGHTS).exists():
             self._fetch(listing, [name, *small], folder)
             (folder / name).replace(folder / OPEN_CLIP_WEIGHTS)
-        self.text_parts(text, listing, folder)
+        self._text_parts(text, listing, folder)
         return Fetched(folder, Layout.OPEN_CLIP, listing.commit, listing.licence)
-
-    def text_parts(self, names: Collection[str], listing: Listing, folder: Path) -> None:
-        """Fetch tokenizers and settings that lie in other repositories, to folders of their name.
-
-        The tokenizer of a name is not fetched when the repository itself has one.
-        """
-        for name in names:
-            if name == listing.repository.name:
-                continue
-            other = list_repository(HubRepository(name))
-            wanted = [n for n in _SMALL if n in other.files]
-            self._fetch(other, wanted, folder / name)
 
     def clear(self) -> None:
         """Delete everything; the model is added."""
@@ -113,6 +121,22 @@ class Downloads:
 
     def _folder(self, listing: Listing) -> Path:
         return self.directory / listing.repository.name.replace("/", "--") / listing.commit
+
+    def _text_parts(self, named: TextSources, listing: Listing, folder: Path) -> None:
+        """Fetch a tokenizer and settings from other repositories, to folders of their names.
+
+        Not the tokenizer when the repository itself has one.
+        """
+        own = any(name in listing.files for name in _VOCABULARIES)
+        wanted: dict[str, set[str]] = {}
+        if named.tokenizer and not own:
+            wanted.setdefault(named.tokenizer, set()).update(TOKENIZER_FILES)
+        if named.network:
+            wanted.setdefault(named.network, set()).add(CONFIG)
+        for name, files in wanted.items():
+            if name != listing.repository.name:
+                other = list_repository(repository_named(name))
+                self._fetch(other, sorted(files & other.files.keys()), folder / name)
 
     def _fetch(self, listing: Listing, names: Sequence[str], folder: Path) -> None:
         missing = [name for name in names if not (folder / name).exists()]
@@ -141,10 +165,3 @@ class Downloads:
                     f"{listing.repository.name} lacks {absent[0]}, to which {graph} refers"
                 )
             self._fetch(listing, names, folder)
-
-
-def _text_sources(config: dict[str, object]) -> list[str]:
-    text = config.get("text_cfg")
-    found = text if isinstance(text, dict) else {}
-    named = (found.get("hf_tokenizer_name"), found.get("hf_model_name"))
-    return list(dict.fromkeys(str(name) for name in named if name))

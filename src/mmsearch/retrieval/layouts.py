@@ -28,6 +28,9 @@ TOKENIZER_FILES: Final = (
 )
 _WEIGHTS: Final = "model.safetensors"
 _SHARD: Final = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors\.index\.json")
+_MODEL_FILES: Final = re.compile(
+    r"model\.json|tokenizer\.json|(image|text)(\.int8)?\.onnx(\.data)?|LICENSE|NOTICE"
+)
 _PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _VARIANTS: Final = ("", "_fp16", "_quantized")
 """How transformers.js names the same network in other precisions, best first."""
@@ -118,7 +121,7 @@ def needed_files(layout: Layout, names: Iterable[str]) -> list[str]:
     card = {"README.md"}
     match layout:
         case Layout.MODEL_FOLDER:
-            wanted = {name for name in held if "/" not in name and not name.startswith(".")}
+            wanted = {name for name in held if _MODEL_FILES.fullmatch(name)}
         case Layout.OPEN_CLIP:
             wanted = {OPEN_CLIP_CONFIG, open_clip_weights(held) or "", *TOKENIZER_FILES}
         case Layout.TRANSFORMERS:

@@ -128,6 +128,11 @@ def _architecture(name: str) -> str:
     return name.strip("/").replace("/", "-")  # ViT-B/32, as the papers write it
 
 
+def repository_named(name: str) -> HubRepository:
+    """Return the repository of a name that a file gives, never a path. Raises ModelError."""
+    return _repository(f"{HUB}{name}")
+
+
 def _repository(text: str) -> HubRepository:
     name, at, revision = text.removeprefix(HUB).strip().partition("@")
     if not _REPOSITORY.fullmatch(name) or ".." in name or (at and not revision):

@@ -18,7 +18,7 @@ from mmsearch.retrieval.adding import AddOptions, add_model
 from mmsearch.retrieval.convert.published import find_published
 from mmsearch.retrieval.convert.samples import ODD_SENTENCES, drawn_samples
 from mmsearch.retrieval.encoder import OnnxEncoder
-from mmsearch.retrieval.fetching import Watch
+from mmsearch.retrieval.fetching import TextSources, Watch
 from mmsearch.retrieval.models import load_encoder, resolve_model
 from mmsearch.retrieval.specs import HubRepository, OpenClipTag
 
@@ -94,10 +94,10 @@ def test_where_weights_are_published_is_open_clips_to_say(tag: str) -> None:
     place = find_published(OpenClipTag(SIGLIP, "webli"))
     assert place.repository == HubRepository("org/weights")
     assert place.file == "old_name.safetensors"
-    assert place.text == ("nobody/siglip",)
+    assert place.text == TextSources("nobody/siglip")
     place = find_published(OpenClipTag("ViT-B-32", "laion2b_s34b_b79k"))
     assert place.repository == HubRepository("laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
-    assert (place.file, place.text) == ("", ())
+    assert (place.file, place.text) == ("", TextSources())
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,26 @@ def test_an_open_clip_repository_is_read_as_such(hub: Hub, tmp_path: Path) -> No
     }
     (tmp_path / "text").mkdir()
     shutil.copyfile(tmp_path / "open" / "config.json", tmp_path / "text" / "config.json")
+    (tmp_path / "text" / "tokenizer.json").write_text("not this one")
     added = add_model("hf:org/open", PLAIN)
     assert added.name == "open"
+    assert [p for p in hub.paths("resolve") if "nobody" in p] == [
+        f"/nobody/text/resolve/{hub.commit('nobody/text')}/config.json"
+    ]
     assert added.source["library"] == "open_clip"
     agreement = added.metrics["agreement"]
     assert isinstance(agreement, dict)
     assert agreement["image"]["cosine"] > 0.9999
+
+
+def test_a_repository_cannot_name_a_path_to_write_to(hub: Hub, tmp_path: Path) -> None:
+    folder = publish("clip", tmp_path / "open")
+    document = json.loads((folder / CONFIG).read_text())
+    document["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "../../../up"
+    (folder / CONFIG).write_text(json.dumps(document))
+    hub.repositories = {"org/open": folder}
+    with pytest.raises(ModelError, match="names no repository"):
+        add_model("hf:org/open", PLAIN)
 
 
 def test_a_transformers_repository_is_read_as_such(hub: Hub, tmp_path: Path) -> None:

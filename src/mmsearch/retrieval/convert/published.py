@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from mmsearch.errors import MissingExtraError, ModelError
 from mmsearch.retrieval.convert.open_clip_config import find_architecture
+from mmsearch.retrieval.fetching import TextSources, text_sources
 from mmsearch.retrieval.specs import HubRepository, OpenClipTag
 
 
@@ -12,12 +13,12 @@ from mmsearch.retrieval.specs import HubRepository, OpenClipTag
 class Published:
     """A repository of a hub; `file` in it, or empty: the usual one.
 
-    `text` are repositories that hold the tokenizer and the settings of the text network.
+    `text` are the repositories of its tokenizer and of the settings of its text network.
     """
 
     repository: HubRepository
     file: str
-    text: tuple[str, ...]
+    text: TextSources
 
 
 def find_published(tag: OpenClipTag) -> Published:
@@ -39,15 +40,11 @@ def find_published(tag: OpenClipTag) -> Published:
             "run any code when it is read; convert it where you trust it, and give "
             f"open_clip:{tag.architecture}//FILE.safetensors"
         )
-    return Published(HubRepository(repository), safe_name(file), text_sources(architecture.text))
+    return Published(
+        HubRepository(repository), _safetensors(file), text_sources(architecture.model)
+    )
 
 
-def safe_name(file: str) -> str:
+def _safetensors(file: str) -> str:
     """Return the safetensors file that stands beside a pickled one of the same name."""
     return str(PurePosixPath(file).with_suffix(".safetensors")) if file else ""
-
-
-def text_sources(text: dict[str, object]) -> tuple[str, ...]:
-    """Return which repositories a `text_cfg` takes its tokenizer and text network from."""
-    named = (text.get("hf_tokenizer_name"), text.get("hf_model_name"))
-    return tuple(dict.fromkeys(str(name) for name in named if name))
