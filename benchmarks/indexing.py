@@ -5,10 +5,10 @@
 Both tools run the same randomly initialised ViT-B/32 at 256 pixels on the same drawn JPEGs
 (640 x 480, then 4000 x 3000), in turn, each from an empty library. rclip indexes as part of a
 query, so that the time of a query without indexing is taken off; ours is the whole process of
-`mmsearch index`. Memory is summed over the processes of each tool. With `--int8` a model folder whose image network
-has 8 bits is measured as well. `--growth` indexes 1,000 and then that many small pictures with the
-bundled model, to see whether memory grows. The limits: the network alone on pictures that are
-ready, in the same threads as `index`, and the decoder alone on one processor.
+`mmsearch index`. Memory is summed over the processes of each tool. With `--int8` a model folder
+whose image network has 8 bits is measured as well. `--growth` indexes 1,000 and then that many
+small pictures with the bundled model, to see whether memory grows. The limits: the network alone
+on pictures that are ready, in the same threads as `index`, and the decoder alone on a processor.
 """
 
 import argparse
