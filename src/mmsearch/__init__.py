@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         UnsoundLibraryError,
     )
     from mmsearch.retrieval.library import Library
-    from mmsearch.retrieval.library import open_library as open  # noqa: A004 - mmsearch.open
     from mmsearch.retrieval.models import load_encoder
+    from mmsearch.retrieval.opening import open_library as open  # noqa: A004 - mmsearch.open
 
 __all__ = [
     "ConfigError",
@@ -66,7 +66,7 @@ _CORE = {
 _FOUND_AS = {
     "Library": ("mmsearch.retrieval.library", "Library"),
     "load_encoder": ("mmsearch.retrieval.models", "load_encoder"),
-    "open": ("mmsearch.retrieval.library", "open_library"),
+    "open": ("mmsearch.retrieval.opening", "open_library"),
 }
 
 

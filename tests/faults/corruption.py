@@ -30,7 +30,8 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import ExactIndex
 from mmsearch.index.policy import Policy
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.library import Library, open_library
+from mmsearch.retrieval.library import Library
+from mmsearch.retrieval.opening import open_library
 from mmsearch.retrieval.soundness import check, repair
 
 SCRIPT: Final = Path(sys.executable).with_name("mmsearch")

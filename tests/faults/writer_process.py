@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from mmsearch.errors import LibraryBusyError
-from mmsearch.retrieval.library import Library, open_library
+from mmsearch.retrieval.library import Library
+from mmsearch.retrieval.opening import open_library
 
 
 def main(library: Path, model: Path, sentences: list[str]) -> None:

@@ -23,7 +23,8 @@ from mmsearch.errors import (
 )
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.library import Library, default_directory
+from mmsearch.retrieval.library import Library
+from mmsearch.retrieval.opening import default_directory
 from mmsearch.retrieval.report import IngestOptions
 from mmsearch.retrieval.status import read_status
 

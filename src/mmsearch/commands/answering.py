@@ -28,7 +28,7 @@ def answer(flags: Flags) -> int:
     if flags.k < 1:
         raise InputError(f"--top must be at least 1, not {flags.k}")
     from mmsearch.retrieval.encoder import Use
-    from mmsearch.retrieval.library import default_directory, open_library
+    from mmsearch.retrieval.opening import default_directory, open_library
     from mmsearch.retrieval.query import text_of_query
 
     many = flags.text == _STDIN

@@ -240,7 +240,7 @@ def _answer(console: "Console", score: float, answer: str, *, right: bool) -> No
 
 
 def _library(places: _Places) -> "Library":
-    from mmsearch.retrieval.library import open_library
+    from mmsearch.retrieval.opening import open_library
 
     return open_library(places.library, model=places.run)
 

@@ -115,7 +115,7 @@ def index(
     .mmsearchignore names, with the rules of .gitignore, is left out.
     """
     from mmsearch.commands.indexing_view import progress
-    from mmsearch.retrieval.library import open_library
+    from mmsearch.retrieval.opening import open_library
     from mmsearch.retrieval.report import IngestOptions
 
     options = IngestOptions(

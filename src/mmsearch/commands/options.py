@@ -29,6 +29,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def library_directory(given: Path | None) -> Path:
     """Return the directory of the library that the flags and the environment mean."""
-    from mmsearch.retrieval.library import default_directory
+    from mmsearch.retrieval.opening import default_directory
 
     return default_directory() if given is None else given

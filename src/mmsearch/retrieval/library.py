@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 
@@ -28,19 +28,16 @@ from mmsearch.core import (
     TextTerm,
     Vectors,
 )
-from mmsearch.errors import DataError, InputError, ModelError, SpaceMismatchError
+from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import RootKind
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.models import canonical_spec, load_encoder
 from mmsearch.retrieval.query import choose_target, combine, text_of_query
 
 if TYPE_CHECKING:
-    from mmsearch.retrieval.encoder import Use
+    from mmsearch.retrieval.filling import Filling
     from mmsearch.retrieval.report import IngestOptions, IngestReport
     from mmsearch.retrieval.timing import Progress
 
-LIBRARY_VARIABLE: Final = "MMSEARCH_LIBRARY"
 _TRIES = 3  # to find what a writer does not delete at the same moment
 
 Question: TypeAlias = "str | Path | Pixels | Query"
@@ -203,7 +200,7 @@ class Library:
         (matches,) = self._indexes.search(space, modality, vector, k, among=among)
         return matches
 
-    # Fill
+    # Fill, and remove
 
     def add(
         self,
@@ -218,15 +215,7 @@ class Library:
         SpaceMismatchError when the library holds another model's vectors (unless
         `options.reindex`), LibraryBusyError when another process is writing.
         """
-        from mmsearch.retrieval.ingest import ingest
-        from mmsearch.retrieval.report import IngestOptions
-
-        chosen = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
-        return self._write(
-            lambda catalog: ingest(
-                catalog, self.encoder, chosen, options or IngestOptions(), on_progress
-            )
-        )
+        return self._filling().add(paths, options, on_progress)
 
     def add_texts(
         self, source: AnyPath | Iterable[str], options: "IngestOptions | None" = None
@@ -236,17 +225,7 @@ class Library:
         A file's sentences follow the file when it is added again; others stay. Raises
         DataError when the file cannot be read, and what `add` raises.
         """
-        from mmsearch.retrieval.ingest_texts import add_given_sentences, add_sentences
-        from mmsearch.retrieval.report import IngestOptions
-
-        chosen = options or IngestOptions()
-        if isinstance(source, str | bytes | os.PathLike):
-            file = Path(os.fsdecode(source))
-            return self._write(lambda catalog: add_sentences(catalog, self.encoder, file, chosen))
-        texts = list(source)
-        return self._write(
-            lambda catalog: add_given_sentences(catalog, self.encoder, texts, chosen)
-        )
+        return self._filling().add_texts(source, options)
 
     def refresh(
         self,
@@ -257,20 +236,7 @@ class Library:
 
         Sentences whose file cannot be read stay, and a problem of the report says so.
         """
-        from mmsearch.retrieval.captions.data import Problem
-        from mmsearch.retrieval.report import IngestReport
-
-        report = IngestReport()
-        for root in self.catalog.roots():
-            if root.kind is RootKind.TEXTS and not report.interrupted:
-                try:
-                    report.merge(self.add_texts(root.path, options))
-                except DataError as error:
-                    report.problems.append(Problem(root.path, str(error)))
-                    report.failed += 1
-        if not report.interrupted:
-            report.merge(self.add((), options, on_progress))
-        return report
+        return self._filling().refresh(options, on_progress)
 
     def look_again(
         self, paths: Sequence[bytes], options: "IngestOptions | None" = None
@@ -279,90 +245,33 @@ class Library:
 
         They need not exist any more; what lies in no folder of the library is passed over.
         """
-        from mmsearch.retrieval.ingest import ingest_touched
-        from mmsearch.retrieval.report import IngestOptions
+        return self._filling().look_again(paths, options)
 
-        chosen = options or IngestOptions()
-        return self._write(lambda catalog: ingest_touched(catalog, self.encoder, paths, chosen))
+    def forget(self, paths: AnyPath | Iterable[AnyPath]) -> int:
+        """Remove what lies at or under some paths; return how many items that were.
 
-    def _write(self, work: "Callable[[Catalog], IngestReport]") -> "IngestReport":
-        """Do some work with the write lock, then bring the index files up to date."""
-        with Catalog.open(self.directory, write=True) as catalog:
-            _remember(catalog, self.encoder.space, self._model)
-            report = work(catalog)
-            indexes = IndexStore(catalog, self.directory)
-            if catalog.space() is not None:
-                indexes.refresh(self.encoder.space)
-        self._indexes.warnings.extend(indexes.warnings)
-        return report
+        No file is touched. What is forgotten inside a folder that stays does not come back with
+        the next `refresh`; it does when its own path is added again. Raises InputError for a
+        path at which the library holds nothing, LibraryBusyError when another process is
+        writing. After a KeyboardInterrupt the same call goes on.
+        """
+        return self._filling().forget(paths)
 
+    def prune(self, *, spaces: bool = False) -> int:
+        """Remove what is gone for good; return how many items that were.
 
-def open_library(
-    path: AnyPath,
-    *,
-    model: str | Path | None = None,
-    create: bool = True,
-    use: "Use | None" = None,
-) -> Library:
-    """Open the library in a directory; an absent one is made, unless `create` is False.
+        Those are the items of folders and files that are not there now, failures of deleted
+        files, and with `spaces` the vectors of models used before. A drive that is merely
+        unplugged counts as gone. Raises LibraryBusyError when another process is writing.
+        After a KeyboardInterrupt the same call goes on.
+        """
+        return self._filling().prune(spaces=spaces)
 
-    With `create`, one of an older version is brought up to date, too. `model` is a model spec:
-    a name, a model folder or a training run. None is the model that the library was indexed
-    with; for a new one $MMSEARCH_MODEL, else `mini`. `use` is that of
-    `load_encoder`. Raises InputError when there is no library, ModelError when the model cannot
-    be used, UnsoundLibraryError when the library is damaged.
-    """
-    directory = Path(os.fsdecode(path))
-    if create and not Catalog.exists(directory):
-        load_encoder(model)  # a model that cannot be used must leave no library behind
-        Catalog.open(directory, write=True).close()
-    elif create and Catalog.is_older(directory):
-        Catalog.open(directory, write=True).close()  # migrates it
-    catalog = Catalog.open(directory)
-    try:
-        spec = canonical_spec(model) if model is not None else remembered_model(catalog)
-        encoder = load_encoder(spec, use)
-    except ModelError as error:
-        catalog.close()
-        raise _with_hint(error, given=model is not None) from error
-    except BaseException:
-        catalog.close()
-        raise
-    return Library(catalog, IndexStore(catalog, directory), encoder, model=spec)
+    def _filling(self) -> "Filling":
+        from mmsearch.retrieval.filling import Filling
 
-
-def default_directory() -> Path:
-    """Return where the library lies when nobody says: $MMSEARCH_LIBRARY, else the user's data."""
-    override = os.environ.get(LIBRARY_VARIABLE)
-    if override:
-        return Path(override)
-    from platformdirs import user_data_path
-
-    return user_data_path("mmsearch", appauthor=False) / "library"
-
-
-def remembered_model(catalog: Catalog) -> str:
-    """Return the spec of the library's model; of the default one while it has none."""
-    space = catalog.space()
-    remembered = None if space is None else catalog.setting(_setting(space))
-    return remembered or (space.name if space is not None else canonical_spec())
-
-
-def _remember(catalog: Catalog, space: Space, model: str | None) -> None:
-    """Keep the spec with its space, so that it holds as soon as that space is the library's."""
-    if model is not None and catalog.setting(_setting(space)) != model:
-        catalog.set_setting(_setting(space), model)
-
-
-def _setting(space: Space) -> str:
-    return f"model:{space.digest}"
+        return Filling(self.directory, self.encoder, self._model, self._indexes.warnings)
 
 
 def _pairs(matches: Matches) -> list[tuple[int, float]]:
     return list(zip(matches.ids.tolist(), matches.scores.tolist(), strict=True))
-
-
-def _with_hint(error: ModelError, *, given: bool) -> ModelError:
-    if given:
-        return error
-    return ModelError(f"{error} (the library was indexed with this model)")

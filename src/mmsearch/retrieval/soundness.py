@@ -16,8 +16,8 @@ from mmsearch.index.records import records
 from mmsearch.index.recounting import accept, recount
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.folder import read_model_folder, verify
-from mmsearch.retrieval.library import remembered_model
 from mmsearch.retrieval.models import load_encoder, resolve_model
+from mmsearch.retrieval.remembered import remembered_model
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from mmsearch.core import Space
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.rows import Root
-from mmsearch.retrieval.library import remembered_model
+from mmsearch.retrieval.remembered import remembered_model
 
 
 @dataclass(frozen=True, slots=True)

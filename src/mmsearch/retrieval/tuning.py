@@ -21,9 +21,9 @@ from mmsearch.index.policy import AUTOMATIC, SETTING_KIND, SETTING_RECALL, Index
 from mmsearch.index.rows import Generation
 from mmsearch.index.store import IndexStore
 from mmsearch.index.truth import RECALL_AT, Questions, Truth
-from mmsearch.retrieval.library import remembered_model
 from mmsearch.retrieval.models import load_encoder
 from mmsearch.retrieval.plain_sentences import plain_sentences
+from mmsearch.retrieval.remembered import remembered_model
 from mmsearch.retrieval.sentences import read_sentences
 
 # Half of the questions choose, half of them measure. Those of the library cost no encoding.

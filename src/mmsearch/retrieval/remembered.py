@@ -1,0 +1,22 @@
+"""The model that a library remembers: under which spec its encoder can be loaded again."""
+
+from mmsearch.core import Space
+from mmsearch.index.catalog import Catalog
+from mmsearch.retrieval.models import canonical_spec
+
+
+def remembered_model(catalog: Catalog) -> str:
+    """Return the spec of the library's model; of the default one while it has none."""
+    space = catalog.space()
+    remembered = None if space is None else catalog.setting(_setting(space))
+    return remembered or (space.name if space is not None else canonical_spec())
+
+
+def remember_model(catalog: Catalog, space: Space, model: str | None) -> None:
+    """Keep the spec with its space, so that it holds as soon as that space is the library's."""
+    if model is not None and catalog.setting(_setting(space)) != model:
+        catalog.set_setting(_setting(space), model)
+
+
+def _setting(space: Space) -> str:
+    return f"model:{space.digest}"
