@@ -22,8 +22,8 @@ from mmsearch.retrieval.convert.open_clip_config import (
     preprocessing_of,
 )
 from mmsearch.retrieval.convert.open_clip_text import load_tokenizer, text_config_folder
-from mmsearch.retrieval.convert.open_clip_tokenizer import text_way
-from mmsearch.retrieval.convert.open_clip_towers import ImageTower, text_tower
+from mmsearch.retrieval.convert.open_clip_tokenizer import TextWay, text_way
+from mmsearch.retrieval.convert.open_clip_towers import ImageTower, Without, text_tower
 from mmsearch.retrieval.convert.source import Source
 from mmsearch.retrieval.description import TextSpec
 from mmsearch.retrieval.layouts import open_clip_weights
@@ -96,9 +96,7 @@ def load_open_clip(arch: str, weights: Path | None, directory: Path | None) -> S
     model = _build(architecture, text_config_folder(architecture.text, beside))
     _load_weights(model, file, architecture)
     way = text_way(tokenizer, clean)
-    text, fixed = text_tower(model, way.pad)
-    if way.left:
-        text, fixed = PaddedLeft(text, way.pad), True
+    text, fixed = _text_tower(model, way)
     facts = hub_facts(directory)
     return Source(
         name=architecture.name.replace("/", "-"),
@@ -117,6 +115,14 @@ def load_open_clip(arch: str, weights: Path | None, directory: Path | None) -> S
         },
         data=facts.data,
     )
+
+
+def _text_tower(model: Any, way: TextWay) -> tuple[nn.Module, bool]:
+    """Return the text tower behind such a tokenizer, and whether it wants the full length."""
+    text, fixed = text_tower(model, way.pad)
+    if way.separator is not None:
+        text = Without(text, way.separator)
+    return (PaddedLeft(text, way.pad), True) if way.left else (text, fixed)
 
 
 def _weights_file(weights: Path | None, directory: Path | None, architecture: Architecture) -> Path:

@@ -1,6 +1,5 @@
 """open_clip's tokenizers as one `tokenizer.json` each, and what is done to text before it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +28,8 @@ CLEANING: Final[Mapping[str, tuple[Cleaning, ...]]] = {
 class TextWay:
     """A sentence's way to ids: `cleaning`, then `tokenizer`, cut to `length`, filled by `pad`.
 
-    `left`: open_clip fills up on the left, before the sentence.
+    `left`: open_clip fills up on the left, before the sentence. `separator` is the id that it
+    makes 0 wherever it stands; None: none.
     """
 
     tokenizer: Tokenizer
@@ -37,6 +37,7 @@ class TextWay:
     pad: int
     length: int
     left: bool = False
+    separator: int | None = None
 
 
 def text_way(tokenizer: Any, clean: str) -> TextWay:
@@ -53,11 +54,16 @@ def text_way(tokenizer: Any, clean: str) -> TextWay:
         merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
         pairs = BytePairs(tokenizer.encoder, merges, special)
         return TextWay(clip_tokenizer(pairs), CLEANING[clean], 0, length)
-    backend = fast_tokenizer(tokenizer.tokenizer)
-    if getattr(tokenizer, "strip_sep_token", False):
-        backend = _with_id(backend, tokenizer.tokenizer.sep_token, 0)
-    left = tokenizer.tokenizer.padding_side == "left"
-    return TextWay(backend, CLEANING[clean], tokenizer.tokenizer.pad_token_id, length, left)
+    inner = tokenizer.tokenizer
+    stripped = getattr(tokenizer, "strip_sep_token", False)
+    return TextWay(
+        fast_tokenizer(inner),
+        CLEANING[clean],
+        inner.pad_token_id,
+        length,
+        left=inner.padding_side == "left",
+        separator=inner.sep_token_id if stripped else None,
+    )
 
 
 def fast_tokenizer(tokenizer: Any) -> Tokenizer:
@@ -77,28 +83,3 @@ def fast_tokenizer(tokenizer: Any) -> Tokenizer:
     copy.no_padding()
     copy.no_truncation()
     return copy
-
-
-def _with_id(tokenizer: Tokenizer, token: str | None, new: int) -> Tokenizer:
-    """Return a copy in which one token has another id, wherever it comes from."""
-    old = None if token is None else tokenizer.token_to_id(token)
-    if token is None or old is None:
-        raise ModelError("the tokenizer has no separator that could be left out")
-    document = json.loads(tokenizer.to_str())
-    vocabulary = document["model"]["vocab"]
-    if not isinstance(vocabulary, dict):
-        raise ModelError("a separator cannot be left out of a sentencepiece vocabulary")
-    vocabulary[token] = new
-    for added in document["added_tokens"]:
-        added["id"] = new if added["content"] == token else added["id"]
-    _renumber(document["post_processor"] or {}, token, old, new)
-    return Tokenizer.from_str(json.dumps(document))
-
-
-def _renumber(processor: dict[str, Any], token: str, old: int, new: int) -> None:
-    """Change the id that a post-processor adds for `token`."""
-    for special in processor.get("special_tokens", {}).values():
-        special["ids"] = [new if n == old else n for n in special["ids"]]
-    for key in ("sep", "cls"):
-        if processor.get(key) == [token, old]:
-            processor[key] = [token, new]

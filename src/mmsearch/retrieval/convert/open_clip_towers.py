@@ -86,6 +86,20 @@ class CutTextTower(nn.Module):
         return x[torch.arange(tokens.shape[0], device=tokens.device), position]
 
 
+class Without(nn.Module):
+    """A text tower for which one token, such as a separator, is read as 0."""
+
+    def __init__(self, tower: nn.Module, token: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("token", torch.tensor(token))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the rows of tokens (b, length)."""
+        rows: Tensor = self.tower(torch.where(tokens == self.token, 0, tokens))
+        return rows
+
+
 def text_tower(model: Any, pad: int) -> tuple[nn.Module, bool]:
     """Return a model's text tower, and whether sentences must be filled up to the full length.
 
