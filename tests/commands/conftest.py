@@ -27,8 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests away from the user's own library and models."""
+    """Keep the tests away from the user's own library, models and measurements."""
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(tmp_path / "library"))
+    monkeypatch.setenv("MMSEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MMSEARCH_MODEL", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -17,7 +17,7 @@ from tests.retrieval.onnx_models import make_model
 from mmsearch.commands.indexing_view import progress
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval import pipeline, reading
-from mmsearch.retrieval.timing import Progress
+from mmsearch.retrieval.timing import Progress, Slow
 
 
 @pytest.fixture
@@ -304,6 +304,35 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     with progress(stream := Terminal(), quiet=True) as show:
         show(Progress(done=5, total=10, images_per_second=3.0))
     assert stream.getvalue() == ""
+
+
+def test_progress_says_what_is_slow_and_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with progress(stream, quiet=False) as show:
+        for slow, rate in ((Slow.NETWORK, 8.0), (Slow.DISK, 0.25), (None, 0.0)):
+            now[0] += 10
+            show(Progress(1000, 5000, rate, slow))
+    assert stream.getvalue().splitlines() == [
+        "1,000 of 5,000 images, 8.0/s, 8 min left, waiting for the network",
+        "1,000 of 5,000 images, 0.2/s, 4 h 27 min left, waiting for the disk",
+        "1,000 of 5,000 images, 0.0/s",
+    ]
+
+
+def test_where_the_time_went_is_said_when_asked(run: Command, photos: Path, model: Path) -> None:
+    done = run("index", photos, "--model", model, "--verbose")
+    assert done.stdout.startswith("3 new, 3 encoded\n")
+    (line,) = done.stderr.splitlines()
+    for stage in ("took ", "scan ", "decode ", "encode ", "commit ", "waited for "):
+        assert stage in line
+    (photos / "more.png").write_bytes((photos / "red.png").read_bytes() + b"1")
+    counts = json.loads(run("index", photos, "--json", "-v").stdout)
+    assert (counts["new"], counts["encoded"]) == (1, 1)
+    assert counts["seconds"]["total"] > 0
 
 
 def test_plain_text_reaches_a_pipe(process: Process, photos: Path, model: Path) -> None:
