@@ -1,8 +1,6 @@
 """Any source becomes a model with a name, whole or not at all."""
 
-import fcntl
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -16,14 +14,14 @@ from tests.retrieval.hub_server import LARGE, Hub, serving
 from tests.retrieval.onnx_models import make_model
 from tests.retrieval.ready_pairs import DIM, Shape, photo_server, transformers_js
 
-from mmsearch.errors import ConfigError, LibraryBusyError, MissingExtraError, ModelError
+from mmsearch.errors import ConfigError, MissingExtraError, ModelError
 from mmsearch.retrieval import adding, download, models
 from mmsearch.retrieval.adding import AddOptions, add_model
 from mmsearch.retrieval.encoder import OnnxEncoder
 from mmsearch.retrieval.fetching import Watch
 from mmsearch.retrieval.folder import read_model_folder, verify
-from mmsearch.retrieval.managing import changing_models, remove_model, set_default_model
-from mmsearch.retrieval.models import default_model, installed_models, load_encoder, resolve_model
+from mmsearch.retrieval.managing import remove_model
+from mmsearch.retrieval.models import installed_models, load_encoder, resolve_model
 
 PLAIN = AddOptions()
 
@@ -235,21 +233,6 @@ def test_a_model_that_cannot_be_made_leaves_the_one_it_would_replace(
     assert _left(machine) == ["one"]
 
 
-def test_what_a_killed_process_left_is_cleared_and_what_it_took_away_comes_back(
-    tmp_path: Path, machine: Path
-) -> None:
-    make_model(machine / ".new.adding", name="half")
-    make_model(machine / ".old.replaced", name="old")
-    make_model(machine / ".both.replaced", name="older")
-    make_model(machine / "both", name="newer")
-    make_model(machine / ".gone.removed", name="gone")
-    assert _names() == ["mini", "both"]
-    make_model(tmp_path / "one")
-    add_model(str(tmp_path / "one"), PLAIN)
-    assert _left(machine) == ["both", "old", "one"]
-    assert read_model_folder(machine / "both").name == "newer"
-
-
 @pytest.mark.parametrize("place", ["building", "finished"])
 def test_a_kill_leaves_no_half_made_model(tmp_path: Path, machine: Path, place: str) -> None:
     make_model(tmp_path / "one")
@@ -270,20 +253,6 @@ adding.add_model({str(tmp_path / "one")!r}, adding.AddOptions())
     assert _left(machine) == ["one"]
 
 
-def test_two_processes_do_not_change_the_models_at_once(tmp_path: Path, machine: Path) -> None:
-    make_model(tmp_path / "one")
-    machine.mkdir()
-    holder = os.open(machine / ".lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(holder, fcntl.LOCK_EX)
-    os.write(holder, b"4711\n")
-    with pytest.raises(LibraryBusyError, match="process 4711 is changing the models"):
-        add_model(str(tmp_path / "one"), PLAIN)
-    os.close(holder)
-    with changing_models() as directory:
-        assert directory == machine
-    assert add_model(str(tmp_path / "one"), PLAIN).name == "one"
-
-
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,20 +261,6 @@ def test_a_folder_that_cannot_be_written_to_is_one_clear_error(
     monkeypatch.setattr(models, "models_directory", lambda: tmp_path / "file" / "added")
     with pytest.raises(ModelError, match="cannot write to"):
         add_model(str(tmp_path / "one"), PLAIN)
-
-
-def test_the_default_is_a_name_that_goes_with_its_model(tmp_path: Path, machine: Path) -> None:
-    make_model(tmp_path / "one")
-    add_model(str(tmp_path / "one"), AddOptions(default=True))
-    assert default_model() == "one"
-    assert resolve_model() == machine / "one"
-    shutil.rmtree(machine / "one")
-    with pytest.raises(ModelError, match="the default model 'one' is not installed any more"):
-        resolve_model()
-    set_default_model("mini")
-    assert resolve_model() == tmp_path / "bundled" / "mini"
-    with pytest.raises(ModelError, match="no model has the name 'one'"):
-        remove_model("one")
 
 
 def test_pictures_to_calibrate_on_need_a_folder_and_a_purpose(tmp_path: Path) -> None:

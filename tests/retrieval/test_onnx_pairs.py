@@ -22,7 +22,6 @@ from tests.retrieval.ready_pairs import (
     Shape,
     photo_server,
     save_image_network,
-    save_text_network,
     tokenizer,
     transformers_js,
     write_json,
@@ -35,7 +34,6 @@ from mmsearch.retrieval.encoder import OnnxEncoder
 from mmsearch.retrieval.folder import read_model_folder, verify
 from mmsearch.retrieval.layouts import Layout
 from mmsearch.retrieval.onnx_pairs import write_pair
-from mmsearch.retrieval.pair_probe import choose_outputs
 
 SENTENCES = ["red dog", "", "a red & blue dog", "a " * 40]
 
@@ -221,88 +219,6 @@ def test_the_digest_tells_weights_tokenizers_and_preprocessing_apart(tmp_path: P
     assert len(digests) == 4
 
 
-def test_outputs_are_known_by_name_and_width() -> None:
-    image = {"last": 7, "pooler_output": 512, "image_embeds": 64}
-    text = {"pooler_output": 512, "text_embeds": 64}
-    assert choose_outputs(image, text) == ("image_embeds", "text_embeds", 64)
-    assert choose_outputs({"pooler_output": 8}, {"x": 9, "y": 8}) == ("pooler_output", "y", 8)
-    with pytest.raises(ModelError, match="pictures: a 768; text: none"):
-        choose_outputs({"a": 768}, {})
-
-
-def test_networks_of_two_models_are_refused(tmp_path: Path, made: Path) -> None:
-    source = photo_server(tmp_path / "source")
-    save_text_network(source / "textual" / "model.onnx", Shape(), seed=0, dim=DIM + 1)
-    with pytest.raises(ModelError, match="no vectors of the same width"):
-        write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"size": [16, 16]}, "takes pictures of"),
-        ({"interpolation": "nearest"}, "nearest"),
-        ({"resize_mode": "stretch"}, "stretch"),
-        ({"std": [0, 1, 1]}, "positive"),
-        ({"mean": "grey"}, "does not do"),
-    ],
-)
-def test_preprocessing_that_is_not_known_is_refused(
-    tmp_path: Path, made: Path, change: dict[str, object], message: str
-) -> None:
-    source = photo_server(tmp_path / "source")
-    file = source / "visual" / "preprocess_cfg.json"
-    write_json(file, json.loads(file.read_text()) | change)
-    with pytest.raises(ModelError, match=message):
-        write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"size": SIDE, "crop_size": SIDE}, (Resize.CROP, SIDE)),
-        ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}, (Resize.SQUASH, None)),
-        ({"size": SIDE, "do_center_crop": False, "do_normalize": False}, (Resize.SQUASH, None)),
-        ({"size": {"shortest_edge": 40}, "crop_size": SIDE}, (Resize.CROP, 40)),
-    ],
-)
-def test_the_forms_of_a_preprocessor_config_are_read(
-    tmp_path: Path, made: Path, change: dict[str, object], expected: tuple[Resize, int | None]
-) -> None:
-    source = transformers_js(tmp_path / "source")
-    file = source / "preprocessor_config.json"
-    write_json(file, json.loads(file.read_text()) | change)
-    found = write_pair(Layout.TRANSFORMERS_JS, source, made, name="photos").preprocessing
-    assert found is not None
-    assert found.size == (SIDE, SIDE)
-    assert (found.resize, found.short_side) == expected
-    assert (found.mean == (0, 0, 0)) == ("do_normalize" in change)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"do_resize": False},
-        {"do_rescale": False},
-        {"rescale_factor": 1 / 127.5},
-        {"do_pad": True},
-        {"do_center_crop": False},
-        {"crop_size": 64},
-        {"resample": 0},
-        {"size": {"longest_edge": 64}},
-    ],
-    ids=str,
-)
-def test_a_preprocessor_config_is_not_read_in_part(
-    tmp_path: Path, made: Path, change: dict[str, object]
-) -> None:
-    source = transformers_js(tmp_path / "source")
-    file = source / "preprocessor_config.json"
-    write_json(file, json.loads(file.read_text()) | change)
-    with pytest.raises(ModelError, match="preprocessor_config"):
-        write_pair(Layout.TRANSFORMERS_JS, source, made, name="photos")
-
-
 def test_rclips_folder_gives_the_tokens_of_clip(tmp_path: Path, made: Path) -> None:
     package = importlib.util.find_spec("open_clip")
     if package is None or package.origin is None:
@@ -345,23 +261,6 @@ def save_clip_text_network(file: Path) -> None:
     graph = helper.make_graph(nodes, "text", [tokens], [rows], [table, places, one])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, str(file))
-
-
-@pytest.mark.parametrize("content", [b"", b"\x08", b"<html>", b"\x3a\xff\xff\xff\xff\x0f"])
-def test_a_damaged_graph_is_one_clear_error(tmp_path: Path, made: Path, content: bytes) -> None:
-    source = photo_server(tmp_path / "source")
-    (source / "visual" / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"model\.onnx") as caught:
-        write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_graph_that_reaches_out_of_its_folder_is_refused(tmp_path: Path, made: Path) -> None:
-    source = photo_server(tmp_path / "source", Shape(beside=True))
-    graph = source / "visual" / "model.onnx"
-    graph.write_bytes(graph.read_bytes().replace(b"model.onnx_data", b"../../../passwd"))
-    with pytest.raises(ModelError):
-        write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
 
 
 def test_a_pair_is_read_without_torch(tmp_path: Path, made: Path) -> None:

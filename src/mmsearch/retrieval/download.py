@@ -239,7 +239,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """Return the request that follows: given are the one before, ..., and the new URL."""
         before, url = given[0], given[-1]
         following = super().redirect_request(*given)
-        if following is not None and urlsplit(url).netloc != urlsplit(before.full_url).netloc:
+        if following is not None and urlsplit(url)[:2] != urlsplit(before.full_url)[:2]:
             following.remove_header("Authorization")
         return following
 
