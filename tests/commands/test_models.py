@@ -1,6 +1,7 @@
 """`mmsearch models`."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,27 @@ def test_an_added_model_indexes_and_answers(run: Command, tmp_path: Path, photos
     found = run("query", "red dog", "--paths")
     assert len(found.stdout.splitlines()) == 3
     assert json.loads(run("status", "--json").stdout)["model"] == name
+
+
+def test_only_a_hub_is_asked_over_the_network(
+    run: Command, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", forbidden)
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    name = run("models", "add", photo_server(tmp_path / "pair")).stdout.strip()
+    for words in (
+        ["models", "list"],
+        ["models", "show", name],
+        ["models", "default", name],
+        ["index", photos],
+        ["query", "red"],
+        ["models", "remove", name, "--force"],
+    ):
+        done = run(*words)
+        assert done.exit_code == 0, done.stderr
 
 
 def test_a_model_of_the_same_name_is_replaced_only_when_asked(

@@ -12,7 +12,12 @@ from mmsearch.errors import LibraryBusyError, ModelError
 from mmsearch.retrieval import models
 from mmsearch.retrieval.adding import AddOptions, add_model
 from mmsearch.retrieval.folder import read_model_folder
-from mmsearch.retrieval.managing import changing_models, remove_model, set_default_model
+from mmsearch.retrieval.managing import (
+    changing_models,
+    put_in_place,
+    remove_model,
+    set_default_model,
+)
 from mmsearch.retrieval.models import default_model, installed_models, resolve_model
 
 PLAIN = AddOptions()
@@ -49,6 +54,24 @@ def test_what_a_killed_process_left_is_cleared_and_what_it_took_away_comes_back(
     add_model(str(tmp_path / "one"), PLAIN)
     assert _left(machine) == ["both", "old", "one"]
     assert read_model_folder(machine / "both").name == "newer"
+
+
+def test_a_model_that_cannot_be_replaced_stays(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(machine / "one", name="older")
+    make_model(machine / ".one.adding", name="newer")
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == ".one.adding":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(machine / ".one.adding", machine / "one")
+    assert read_model_folder(machine / "one").name == "older"
 
 
 def test_two_processes_do_not_change_the_models_at_once(tmp_path: Path, machine: Path) -> None:

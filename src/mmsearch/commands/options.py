@@ -19,7 +19,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="Model: a name, a model folder or a training run. "
+        help="Model: a name, the source it was added from, a model folder or a training run. "
         "[default: the library's own, else $MMSEARCH_MODEL, else the default, else mini]",
         show_default=False,
     ),

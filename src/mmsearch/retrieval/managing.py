@@ -62,13 +62,18 @@ def remove_model(name: str) -> int:
 def put_in_place(new: Path, path: Path) -> None:
     """Give a finished folder its name, in place of a folder that has it.
 
-    Interrupted in between, the older one comes back the next time that models are changed.
+    Interrupted in between, the older one comes back: at once, or when the process was killed the
+    next time that models are changed.
     """
     _sync(new)
     old = path.with_name(f".{path.name}{REPLACED}")
-    if path.exists():
-        path.rename(old)
-    new.rename(path)
+    try:
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
     _sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 

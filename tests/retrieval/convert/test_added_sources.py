@@ -90,6 +90,19 @@ def test_published_weights_of_open_clip_are_fetched_with_their_tokenizer(
     assert other.space.dim == added.space.dim == 32
 
 
+def test_a_file_of_weights_is_added_without_a_network(
+    tmp_path: Path, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = publish("siglip", tmp_path / "all")  # its tokenizer lies beside the weights
+    added = add_model(f"open_clip:{SIGLIP}//{folder / WEIGHTS}", PLAIN)
+    assert added.name == f"{SIGLIP}-open_clip_model"
+    whole = add_model(str(folder), AddOptions(name="whole"))
+    assert added.space.digest == whole.space.digest
+    with pytest.raises(ModelError, match="is a file; give its folder"):
+        add_model(str(folder / WEIGHTS), PLAIN)
+
+
 def test_where_weights_are_published_is_open_clips_to_say(tag: str) -> None:
     place = find_published(OpenClipTag(SIGLIP, "webli"))
     assert place.repository == HubRepository("org/weights")
