@@ -50,7 +50,8 @@ def read_byte_pairs(file: Path) -> BytePairs:
         lines = gzip.decompress(file.read_bytes()).decode().split("\n")
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise ModelError(f"{file} is not CLIP's vocabulary ({error}); fetch it again") from error
-    merges = [pair for line in lines[1 : count + 1] if len(pair := tuple(line.split())) == 2]
+    pairs = [line.split() for line in lines[1 : count + 1]]
+    merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
     letters = _byte_letters()
     tokens = [*letters, *(letter + _WORD_END for letter in letters), *map("".join, merges)]
     ids = {token: n for n, token in enumerate([*tokens, *_SPECIAL])}

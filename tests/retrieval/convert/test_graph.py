@@ -110,7 +110,8 @@ def test_parts_of_timm_are_folded_in_a_copy(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tower = timm.create_model("repvgg_a0", num_classes=4).eval()
     for module in tower.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -1, 1)
             nn.init.uniform_(module.running_var, 0.5, 2)
     names = list(tower.state_dict())
@@ -131,7 +132,8 @@ class Impossible(nn.Module):
     """An operation that ONNX does not have."""
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return torch.special.bessel_j0(pixels.flatten(1))
+        rows: Tensor = torch.special.bessel_j0(pixels.flatten(1))
+        return rows
 
 
 def test_an_operation_that_onnx_lacks_is_an_error_of_one_line(tmp_path: Path) -> None:

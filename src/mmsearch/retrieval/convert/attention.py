@@ -19,11 +19,17 @@ class PlainAttention(nn.Module):
         self._heads = original.num_heads
         self._batch_first = original.batch_first
         self._scale = original.head_dim**-0.5
-        if original.in_proj_weight is None:  # keys and values of another width than queries
-            weights = (original.q_proj_weight, original.k_proj_weight, original.v_proj_weight)
+        together: Tensor | None = original.in_proj_weight
+        bias: Tensor | None = original.in_proj_bias
+        if together is None:  # keys and values are of another width than queries
+            weights: list[Tensor] = [
+                original.q_proj_weight,
+                original.k_proj_weight,
+                original.v_proj_weight,
+            ]
         else:
-            weights = original.in_proj_weight.chunk(3)
-        biases = (None,) * 3 if original.in_proj_bias is None else original.in_proj_bias.chunk(3)
+            weights = list(together.chunk(3))
+        biases = [None] * 3 if bias is None else list(bias.chunk(3))
         self.query, self.key, self.value = map(_Linear, weights, biases)
         self.out_proj = original.out_proj
 
@@ -39,15 +45,16 @@ class PlainAttention(nn.Module):
         q, k, v = self._split(self.query(query)), self.key(key), self._split(self.value(value))
         scores = q @ self._split(k).transpose(-1, -2) * self._scale
         if attn_mask is not None:
-            three = attn_mask.dim() == 3
-            scores = scores + (attn_mask.unflatten(0, (-1, self._heads)) if three else attn_mask)
+            each = attn_mask.dim() == 3
+            shape = (-1, self._heads, *attn_mask.shape[1:])
+            scores = scores + (attn_mask.reshape(shape) if each else attn_mask)
         mixed = (torch.softmax(scores, dim=-1) @ v).transpose(1, 2).flatten(2)
         out = self.out_proj(mixed)
         return (out if self._batch_first else out.transpose(0, 1)), None
 
     def _split(self, x: Tensor) -> Tensor:
         """Return (b, heads, length, width of a head)."""
-        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self._heads, -1).transpose(1, 2)
 
 
 class _Linear(nn.Module):

@@ -89,6 +89,8 @@ class CutTextTower(nn.Module):
 class Without(nn.Module):
     """A text tower for which one token, such as a separator, is read as 0."""
 
+    token: Tensor
+
     def __init__(self, tower: nn.Module, token: int) -> None:
         super().__init__()
         self.tower = tower
