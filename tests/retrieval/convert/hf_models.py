@@ -245,7 +245,7 @@ def sentencepiece(path: Path, *, kind: str = "unigram", **ids: Any) -> Path:
     spm.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),
         model_writer=model,
-        vocab_size=220,
+        vocab_size=420,
         hard_vocab_limit=False,
         model_type=kind,
         character_coverage=1.0,

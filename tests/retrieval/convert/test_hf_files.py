@@ -125,6 +125,18 @@ def test_early_image_settings_are_understood(kind: str, directory: Path) -> None
     assert preprocessing.short_side == {"CLIP": 40, "ViT": None}.get(kind, 32)
 
 
+def test_settings_in_one_file_with_the_tokenizer_are_found(directory: Path) -> None:
+    from transformers import AutoProcessor
+
+    before = load_hf(directory).preprocessing
+    processor = AutoProcessor.from_pretrained(directory)
+    (directory / "preprocessor_config.json").unlink()
+    processor.save_pretrained(directory)
+    assert not (directory / "preprocessor_config.json").exists()
+    assert (directory / "processor_config.json").is_file()
+    assert load_hf(directory).preprocessing == before
+
+
 def test_half_precision_becomes_float32(directory: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     halves = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}

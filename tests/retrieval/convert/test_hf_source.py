@@ -10,6 +10,7 @@ from tests.retrieval.convert.hf_models import FAMILIES
 from tests.retrieval.convert.hf_reference import ODD, Transformers, draw_pictures
 
 from mmsearch.core import Cut, Vectors
+from mmsearch.retrieval.convert.agreement import check_source
 from mmsearch.retrieval.convert.hf_source import load_hf
 from mmsearch.retrieval.convert.source import Source, write_source
 from mmsearch.retrieval.encoder import OnnxEncoder, Use
@@ -85,6 +86,12 @@ def test_the_pipeline_of_a_source_is_that_of_transformers(converted: Converted) 
     expected = converted.theirs.by_pillow(pictures)
     np.testing.assert_allclose(pipeline.images(pictures), expected, atol=1e-5)
     np.testing.assert_allclose(pipeline.texts(ODD), converted.reference(ODD), atol=1e-5)
+
+
+def test_a_conversion_passes_the_check_of_models_add(converted: Converted) -> None:
+    figures = check_source(converted.source, converted.folder.path)
+    assert figures["image"]["centred_cosine"] > 0.99999
+    assert figures["inversion"] < ORDER
 
 
 @pytest.mark.shared_data

@@ -31,10 +31,11 @@ from mmsearch.retrieval.convert.hf_texts import (
 def siglip_tokenizer(path: Path, **settings: Any) -> Any:
     import transformers
 
-    rule = settings.pop("rule", "nmt_nfkc")
-    file = sentencepiece(
-        path, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name=rule
-    )
+    chosen = {
+        "normalization_rule_name": settings.pop("rule", "nmt_nfkc"),
+        "byte_fallback": settings.pop("bytes", False),
+    }
+    file = sentencepiece(path, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, **chosen)
     return transformers.SiglipTokenizer(str(file), model_max_length=20, **settings)
 
 
@@ -46,6 +47,7 @@ TOKENIZERS: dict[str, Callable[[Path], Any]] = {
     "gemma lowered": lambda path: gemma_tokenizer(model_max_length=24),
     "siglip": siglip_tokenizer,
     "siglip identity": lambda path: siglip_tokenizer(path, rule="identity"),
+    "siglip bytes": lambda path: siglip_tokenizer(path, bytes=True),
     "siglip cased": lambda path: siglip_tokenizer(path, do_lower_case=False),
 }
 

@@ -37,8 +37,8 @@ def convert_siglip(theirs: Any) -> Tokenizer:
 
     It differs where a sentence spells a special token ("</s>") and goes on behind it; where two
     ways to cut a word are equally good; and, as all of `tokenizers`, where marks follow a
-    full-width letter. Raises ModelError for a vocabulary of another kind than unigrams,
-    MissingExtraError without protobuf.
+    full-width letter or half-width kana. Raises ModelError for a vocabulary of another kind than
+    unigrams, MissingExtraError without protobuf.
     """
     model = _parse(theirs.sp_model.serialized_model_proto())
     trained = model.trainer_spec
