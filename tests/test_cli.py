@@ -145,3 +145,11 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = _run(*arguments)
     assert done.returncode == 0
     assert set(done.stderr.split()) <= {"PIL"}
+
+
+def test_the_help_shows_defaults_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for words in (["index", "--help"], ["models", "show", "--help"]):
+        shown = CliRunner().invoke(app, words)
+        assert "[default: " in shown.stdout
+        assert "else mini]" in shown.stdout

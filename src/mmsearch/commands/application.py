@@ -64,6 +64,7 @@ def build(modules: Iterable[str]) -> typer.Typer:
         name="mmsearch",
         cls=Commands,
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # the other markup would swallow "[default: ...]"
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -24,7 +24,9 @@ NameArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Add, show and remove models.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Add, show and remove models.", rich_markup_mode="markdown"
+    )
     group.command(name="list")(list_models)
     group.command(name="add")(add)
     group.command(name="show")(show)
