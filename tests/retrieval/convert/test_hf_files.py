@@ -172,3 +172,8 @@ def test_the_licence_is_that_of_the_card(card: str, licence: str, tmp_path: Path
 
 def test_without_a_card_no_licence_is_known(tmp_path: Path) -> None:
     assert read_licence(tmp_path) == ""
+
+
+def test_a_small_cut_from_a_large_picture_is_converted(directory: Path) -> None:
+    change(directory / "preprocessor_config.json", size={"shortest_edge": 80})
+    assert load_hf(directory).preprocessing.short_side == 80
