@@ -14,6 +14,7 @@ from pathlib import Path
 
 from growth import growth_table
 from measuring import RESULTS, ROOT, Facts, say, seconds, size, table
+from results_indexing import indexing
 from results_start import starting
 
 PAGE = ROOT / "benchmarks" / "results.md"
@@ -41,6 +42,7 @@ def page(found: dict[str, Facts]) -> str:
         machines(found.values()),
         scale(_numbered(found, "scale")),
         against_rclip(found),
+        indexing(found),
         starting(found),
         against_ann(_numbered(found, "ann")),
         growth(found.get("growth")),
