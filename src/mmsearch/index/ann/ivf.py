@@ -1,6 +1,5 @@
 """Inverted lists: rows grouped by their nearest centroid, of which a query sees a few."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,32 +9,29 @@ from numpy.typing import NDArray
 from mmsearch.core import Ids, Matches, Vectors
 from mmsearch.errors import ConfigError, UnsoundLibraryError
 from mmsearch.index.ann import engine
+from mmsearch.index.ann.base import FaissIndex, settled
 from mmsearch.index.ann.centroids import Centroids, Probes, neighbours_together
 from mmsearch.index.ann.engine import faiss
-from mmsearch.index.exact import best, check_new, check_queries, check_rows
+from mmsearch.index.exact import best
 from mmsearch.index.policy import IndexKind, Parameters
 
 _ROUNDS = 8  # of k-means; more changes the recall by less than its measurement's error
 _QUERY_BITS = 8  # of a query's value under RaBitQ; 0 would be slower and no better
-_NOTHING = Matches(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
-class IvfIndex:
+class IvfIndex(FaissIndex):
     """Inverted lists with 8 bits (SQ8) or one bit (RaBitQ) a dimension.
 
     A file is used memory-mapped. Without `parameters` every list is searched.
     """
 
     def __init__(self, index: Any, parameters: Parameters | None = None) -> None:
-        self._index = index
         self._rotation: Any = None
         self._lists = index
         if isinstance(index, faiss.IndexPreTransform):
             self._rotation = faiss.downcast_VectorTransform(index.chain.at(0))
             self._lists = faiss.downcast_index(index.index)
-        self._mapped = False
-        self._top = -1  # no id above this one is in the index; unknown after reading
-        self._choices = engine.Choices()
+        super().__init__(index, self._lists)
         quantizer = faiss.downcast_index(self._lists.quantizer)
         self._centroids = Centroids(quantizer.reconstruct_n(0, self._lists.nlist))
         self.parameters = parameters
@@ -81,51 +77,23 @@ class IvfIndex:
         """Read a written index into memory, to be changed. Raises what `open` raises."""
         return cls(_read(path, 0), parameters)
 
-    def write(self, sink: Callable[[bytes], object]) -> None:
-        """Hand the file's bytes to `sink`, block after block; its OSError is raised again."""
-        engine.write(self._index, sink)
-
     @property
     def kind(self) -> IndexKind:
         """What the codes are."""
         return IndexKind.IVF_SQ8 if self._rotation is None else IndexKind.IVF_RABITQ
 
     @property
-    def dim(self) -> int:
-        """Width of the vectors."""
-        return int(self._lists.d)
-
-    @property
     def nlist(self) -> int:
         """The number of lists."""
         return int(self._lists.nlist)
 
-    def __len__(self) -> int:
-        return int(self._lists.ntotal)
-
     # Rows
-
-    def add(self, ids: Ids, vectors: Vectors, /) -> None:
-        """Add rows. Raises ConfigError when shapes do not fit, an id is taken, or mapped."""
-        self._refuse_mapped()
-        check_rows(ids, vectors, self.dim)
-        if len(ids) == 0:
-            return
-        ascending = len(self) == 0 or -1 < self._top < ids.min()
-        check_new(ids, np.empty(0, dtype=np.int64) if ascending else self.ids())
-        self._top = max(self._top, int(ids.max())) if ascending else -1
-        with engine.all_cores():
-            self._index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), ids)
 
     def remove(self, ids: Ids) -> None:
         """Remove the rows of those ids that have one. Raises ConfigError when mapped."""
         self._refuse_mapped()
         if len(ids):
             self._lists.remove_ids(engine.Choice(ids, None).selector)
-
-    def _refuse_mapped(self) -> None:
-        if self._mapped:  # FAISS would abort the process
-            raise ConfigError("an opened index file takes no changes; build a new index")
 
     def ids(self) -> Ids:
         """Return the ids of all rows, list after list."""
@@ -152,30 +120,17 @@ class IvfIndex:
 
     # Search
 
-    def search(
-        self,
-        queries: Vectors,
-        /,
-        k: int,
-        *,
-        among: Ids | None = None,
-        without: Ids | None = None,
-    ) -> list[Matches]:
+    def _found(self, rows: Vectors, k: int, selector: Any, *, filtered: bool) -> list[Matches]:
         """Return the k best by code for each query row, as far as the parameters reach.
 
-        `among` restricts to those ids (empty: nothing can be found); `without` leaves ids
-        out. Never fewer than there are: when the probed lists do not hold k, all are.
+        Never fewer than there are: when the probed lists do not hold k, all are.
         """
-        check_queries(queries, self.dim, k)
-        if len(queries) == 0 or (among is not None and len(among) == 0):
-            return [_NOTHING] * len(queries)
-        rows, k = self._turned(queries), min(k, max(len(self), 1))
-        selector = self._choices.of(among, without).selector
+        rows = self._turned(rows)
         if self.parameters is None:
             return [self._answer(row, k, self._centroids.all(row), selector) for row in rows]
         probes = self._centroids.nearest(rows, self.parameters.nprobe, self.parameters.slack)
         found = self._answers(rows, k, probes, selector)
-        thorough = among is not None or k > self.parameters.candidates
+        thorough = filtered or k > self.parameters.candidates
         for place, answer in enumerate(found):
             if thorough or len(answer.ids) < k:
                 wider = self._wider(rows[place], answer, k, probes.of(place))
@@ -218,14 +173,13 @@ class IvfIndex:
         return found
 
     def _answer(self, row: Vectors, k: int, probes: Probes, selector: Any) -> Matches:
-        """Return the k best of one row; ask for more until no tie can have been left out."""
-        want = k + 1
-        while True:
+        """Return the k best of one row in the probed lists, ties by id."""
+
+        def look(want: int) -> tuple[NDArray[np.float32], Ids]:
             scores, ids = self._look(row[np.newaxis], want, probes, selector)
-            there = int((ids[0] >= 0).sum())
-            if there < want or scores[0][k - 1] > scores[0][-1]:
-                return best(ids[0][:there], scores[0][:there], k)
-            want *= 4
+            return scores[0], ids[0]
+
+        return settled(look, k)
 
     def _look(
         self, rows: Vectors, k: int, probes: Probes, selector: Any
