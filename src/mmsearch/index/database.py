@@ -195,8 +195,7 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
     """Return the schema version, 0 for an empty file; refuse what is not ours or newer."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version = schema_version(connection)
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
+    if application != APPLICATION_ID and not _is_empty(connection, application, version):
         if _has_tables(connection):
             raise DamagedRowError("its header is not that of a library")
         raise UnsoundLibraryError(
@@ -214,6 +213,12 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
     if version == 0 and watermark.noted_commits(directory):
         raise DamagedRowError("it holds nothing")
     return version
+
+
+def _is_empty(connection: sqlite3.Connection, application: int, version: int) -> bool:
+    """Return whether this is a database that nobody has written to."""
+    query = "SELECT count(*) FROM sqlite_master"
+    return application == version == 0 and connection.execute(query).fetchone()[0] == 0
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
