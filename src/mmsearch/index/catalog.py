@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mmsearch.index.checksums import (
     checked_item,
     row_checksum,
 )
+from mmsearch.index.registry import Registry
 from mmsearch.index.rows import (
     Batch,
     Counts,
@@ -25,18 +26,13 @@ from mmsearch.index.rows import (
     KnownFile,
     KnownText,
     Root,
-    RootKind,
 )
-from mmsearch.index.session import Session
-from mmsearch.index.vectors import VectorTable, id_list, table_name, table_statements
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+from mmsearch.index.vectors import VectorTable, id_list, table_name
 
 _PARAMETERS = 500  # of one statement, below SQLite's oldest limit of 999
 
 
-class Catalog(Session):
+class Catalog(Registry):
     """Items, vectors, failures, roots and settings of one library; made by `Catalog.open`.
 
     A catalog belongs to the thread that opened it.
@@ -57,84 +53,6 @@ class Catalog(Session):
         Raises UnsoundLibraryError when its catalog is damaged, foreign or too new.
         """
         return database.is_older(directory)
-
-    @property
-    def revision(self) -> int:
-        """The number of commits so far."""
-        return int(self.rows("SELECT revision FROM library")[0][0])
-
-    # Spaces, settings, roots
-
-    def space(self) -> Space | None:
-        """Return the space that the library's current vectors belong to."""
-        current = self._current_space()
-        return None if current is None else current[1]
-
-    def spaces(self) -> list[Space]:
-        """Return every space that the library has vectors in, or had."""
-        return [Space(*row) for row in self.rows("SELECT name, dim, digest FROM spaces")]
-
-    def set_space(self, space: Space) -> None:
-        """Make `space` the current one; the vectors of the others stay beside it.
-
-        Raises SpaceMismatchError when the digest is known with another dimension.
-        """
-        from mmsearch.index.migrations import tally_space
-
-        with self.transaction() as db:
-            row = db.execute("SELECT id, dim FROM spaces WHERE digest = ?", (space.digest,))
-            known = row.fetchone()
-            if known is not None and known[1] != space.dim:
-                raise SpaceMismatchError(
-                    f"the space {space.name} has {space.dim} dimensions here and {known[1]} in "
-                    "the library; export the model again"
-                )
-            values = {"name": space.name, "dim": space.dim, "digest": space.digest}
-            if known is None:
-                space_id = _insert(db, "spaces", values)
-                for statement in table_statements(space_id):
-                    db.execute(statement)
-                tally_space(db, space_id)
-            else:
-                space_id = known[0]
-                db.execute("UPDATE spaces SET name = ? WHERE id = ?", (space.name, space_id))
-            db.execute("UPDATE library SET space_id = ?", (space_id,))
-
-    def setting(self, key: str) -> str | None:
-        """Return a setting, such as the model spec used last ("model")."""
-        rows = self.rows("SELECT value FROM settings WHERE key = ?", key)
-        return rows[0][0] if rows else None
-
-    def set_setting(self, key: str, value: str) -> None:
-        """Keep a setting."""
-        with self.transaction() as db:
-            db.table("settings").upsert({"key": key, "value": value}, pk="key")
-
-    def roots(self) -> list[Root]:
-        """Return every place that was indexed, oldest first."""
-        rows = self.rows("SELECT id, path, kind, offline FROM roots ORDER BY id")
-        return [
-            Root(number, os.fsdecode(path), RootKind(kind), bool(offline))
-            for number, path, kind, offline in rows
-        ]
-
-    def add_root(self, path: str | bytes | Path, kind: RootKind) -> int:
-        """Return the id of the root at this absolute path, new or known; it is online now."""
-        raw = os.fsencode(path)
-        with self.transaction() as db:
-            found = db.execute(
-                "SELECT id FROM roots WHERE path = ? AND kind = ?", (raw, kind.value)
-            ).fetchone()
-            if found is None:
-                row = {"path": raw, "kind": kind.value, "offline": 0}
-                return _insert(db, "roots", row)
-            db.execute("UPDATE roots SET offline = 0 WHERE id = ?", (found[0],))
-            return int(found[0])
-
-    def set_offline(self, root_id: int, offline: bool) -> None:
-        """Say whether a root is out of reach; its items stay either way."""
-        with self.transaction() as db:
-            db.execute("UPDATE roots SET offline = ? WHERE id = ?", (int(offline), root_id))
 
     # Items
 
@@ -326,13 +244,6 @@ class Catalog(Session):
         waiting = sum(selection.waiting(self, current[0], modality) for modality in Modality)
         return waiting and waiting - selection.broken(self, current[0])
 
-    def _current_space(self) -> tuple[int, Space] | None:
-        rows = self.rows(
-            "SELECT spaces.id, name, dim, digest FROM spaces "
-            "JOIN library ON library.space_id = spaces.id"
-        )
-        return (rows[0][0], Space(*rows[0][1:])) if rows else None
-
 
 def _item(row: ItemValues, root: bytes | None) -> Item:
     number, modality, _, path, text, digest, size, mtime_ns = row
@@ -353,9 +264,3 @@ def _failure(row: tuple[Any, ...], crc: int) -> Failure:
     if row_checksum(row) != crc:
         raise DamagedRowError("the row of a failure does not match its checksum")
     return Failure(path, reason, size, mtime_ns, digest and digest.hex(), root_id, at)
-
-
-def _insert(db: "Database", table: str, row: dict[str, Any]) -> int:
-    db.table(table).insert(row)
-    (number,) = db.execute("SELECT last_insert_rowid()").fetchone()
-    return int(number)
