@@ -14,7 +14,7 @@ from enum import StrEnum
 from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Root, RootKind
-from mmsearch.retrieval.scan import has_picture_suffix
+from mmsearch.retrieval.candidates import has_picture_suffix
 
 
 class Presence(StrEnum):

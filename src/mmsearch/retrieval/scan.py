@@ -15,8 +15,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from mmsearch.retrieval import ignore
-from mmsearch.retrieval.files import open_regular
-from mmsearch.retrieval.formats import RAW_SUFFIXES, looks_like_picture
+from mmsearch.retrieval.candidates import SUFFIXES, has_picture_suffix, is_picture, kind_of
 from mmsearch.retrieval.paths import (
     EVERYTHING,
     Filter,
@@ -27,16 +26,7 @@ from mmsearch.retrieval.paths import (
     separate,
 )
 
-# fmt: off
-SUFFIXES: Final = RAW_SUFFIXES | frozenset({
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
-    ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
-})
-# fmt: on
 _RAW_SUFFIXES: Final = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
-_SNIFF: Final = 16
-_LONGEST_SUFFIX: Final = 6
 _LEADS_NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _DOT: Final = ord(".")
 _NAME: Final = attrgetter("name")
@@ -96,7 +86,7 @@ def scan(
         elif stat.S_ISREG(status.st_mode):
             yield Found(path, path, status.st_size, status.st_mtime_ns)
         else:
-            yield Unreadable(path, path, f"not a file or folder but {_kind(status.st_mode)}")
+            yield Unreadable(path, path, f"not a file or folder but {kind_of(status.st_mode)}")
     yield from walk.follow_links()
 
 
@@ -251,9 +241,9 @@ class _Walk:
             below.append((entry.path, stack))
         elif not entry.is_dir() and not entry.is_file():
             yield from _special(entry, root)
-        elif entry.is_symlink() and (entry.is_dir() or _is_picture(entry.path)):
+        elif entry.is_symlink() and (entry.is_dir() or is_picture(entry.path)):
             self._links.append((entry.path, root, stack))
-        elif not entry.is_symlink() and _is_picture(entry.path):
+        elif not entry.is_symlink() and is_picture(entry.path):
             status = entry.stat()
             yield Found(entry.path, root, status.st_size, status.st_mtime_ns)
 
@@ -292,7 +282,7 @@ def _special(entry: os.DirEntry[bytes], root: bytes) -> Iterator[Unreadable]:
     if stat.S_ISLNK(mode):
         yield Unreadable(entry.path, root, "a link that leads nowhere")
     elif not stat.S_ISREG(mode):
-        yield Unreadable(entry.path, root, f"not a file or folder but {_kind(mode)}")
+        yield Unreadable(entry.path, root, f"not a file or folder but {kind_of(mode)}")
 
 
 def _identity(folder: bytes) -> Identity:
@@ -300,35 +290,5 @@ def _identity(folder: bytes) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def has_picture_suffix(path: bytes) -> bool:
-    """Say whether a name ends like that of a picture."""
-    return _suffix(path) in SUFFIXES
-
-
-def _suffix(path: bytes) -> str:
-    return os.fsdecode(os.path.splitext(path)[1]).lower()  # noqa: PTH122 - bytes
-
-
-def _is_picture(path: bytes) -> bool:
-    suffix = _suffix(path)
-    if suffix in SUFFIXES:
-        return True
-    if suffix and not suffix[1:].isdigit() and len(suffix) <= _LONGEST_SUFFIX:
-        return False
-    try:
-        with open_regular(path) as file:
-            return looks_like_picture(file.read(_SNIFF))
-    except PermissionError:
-        return False
-
-
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "a FIFO"
-    if stat.S_ISSOCK(mode):
-        return "a socket"
-    return "a device"
