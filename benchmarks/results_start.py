@@ -9,6 +9,8 @@ with clocks between its parts. What holds the interpreter (reading the tokenizer
 is done beside the network's loading and running: these steps are shorter than their parts."""
 _LEAST = """The least is a process that only imports NumPy and ONNX Runtime, loads the same network
 and runs it once on the same number of tokens: no library, no tokenizer, no search."""
+_NETWORKS = """In 32 bits, by ONNX Runtime on all processors, of random weights except `mini`: the
+speed that the network leaves for everything else. Pictures in batches of eight."""
 _INSTALLED = """The wheel installed with pip into an empty environment, without extras; compiled
 modules are counted, pip is not:"""
 _PEER = """The same randomly initialised CLIP ViT-B/32 at 224 pixels, ours converted from theirs.
@@ -21,6 +23,7 @@ def starting(found: Mapping[str, Facts]) -> str:
     where = [facts for name, facts in sorted(found.items()) if name.startswith("where-query-")]
     parts = [
         _steps(sorted(where, key=lambda facts: int(facts["rows"]))),
+        _networks(found.get("architectures")),
         _core(found.get("core-install")),
         _peer(found.get("sentence-transformers")),
     ]
@@ -45,6 +48,24 @@ def _steps(found: Sequence[Facts]) -> str:
 def _share(facts: Facts, name: str) -> str:
     spent = facts["steps"][name]
     return f"{seconds(spent)} ({spent / sum(facts['steps'].values()):.0%})"
+
+
+def _networks(facts: Facts | None) -> str:
+    if facts is None:
+        return ""
+    rows = [
+        [
+            name,
+            f"{each['side']}",
+            f"{each['dim']}",
+            size(each["image_bytes"] + each["text_bytes"]),
+            f"{each['images_a_second']:.1f}",
+            f"{seconds(each['sentence'])} ({each['tokens']})",
+        ]
+        for name, each in facts["found"].items()
+    ]
+    header = ["network", "side", "dimensions", "on disk", "pictures a second", "sentence (tokens)"]
+    return "\n\n".join(["## Networks alone", _NETWORKS, table(header, rows)])
 
 
 def _core(facts: Facts | None) -> str:
