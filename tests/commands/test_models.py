@@ -80,6 +80,8 @@ def test_adding_prints_the_name_and_what_to_do_next(run: Command, tmp_path: Path
     assert lines[-2].startswith(f"added ViT-B-32__openai: {DIM} dimensions, 0.0 MB, licence:")
     shown = run("models", "show", "ViT-B-32__openai").stdout
     assert f"spec          {source}" in shown
+    assert "cleaning      ftfy, html, whitespace, lower" in shown
+    assert "size          32 x 32" in shown
 
 
 def test_an_added_model_indexes_and_answers(run: Command, tmp_path: Path, photos: Path) -> None:

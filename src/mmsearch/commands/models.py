@@ -255,6 +255,12 @@ def _lines(label: str, value: object) -> list[str]:
         return [label, *(f"  {line}" for line in nested)] if nested else []
     if value in (None, "", []):
         return []
-    shown = " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+    shown = _joined(value) if isinstance(value, list) else str(value)
     first, *rest = shown.splitlines()
     return [f"{label:<{_LABEL - 1}} {first}", *(" " * _LABEL + line for line in rest)]
+
+
+def _joined(values: list[object]) -> str:
+    """Return a list in words: sides of a picture, or else its parts."""
+    sides = all(isinstance(value, int) for value in values)
+    return (" x " if sides else ", ").join(map(str, values))
