@@ -108,7 +108,7 @@ def test_the_vectors_of_captioned_pictures_decide_where_there_are_some(tmp_path:
     pairs = [(picture, sentences(60)[n : n + 2]) for n, picture in enumerate(pictures(40))]
     facts: Any = quantise_folder(tmp_path, pictures(30), sentences(30), labelled=pairs)
     for tower in ("image", "text"):
-        assert facts[tower]["lost"] <= facts[tower]["allowed"] == pytest.approx(2.5, abs=1e-3)
+        assert max(facts[tower]["lost"], facts[tower]["surely"]) <= 0.5
 
 
 def test_a_network_that_loses_too_much_is_not_kept(tmp_path: Path, monkeypatch: Any) -> None:

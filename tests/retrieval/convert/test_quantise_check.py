@@ -7,6 +7,7 @@ import pytest
 
 from mmsearch.retrieval.convert.quantise_check import (
     Figures,
+    Loss,
     Pairs,
     kept_neighbours,
     mean_centred,
@@ -29,7 +30,8 @@ def test_good_figures_pass() -> None:
         ({"alone": 0.9989}, "alone and in a batch"),
         ({"neighbours": 0.89}, "nearest samples"),
         ({"speed": 0.89}, "times the speed"),
-        ({"lost": 0.6, "allowed": 0.5}, "R@K falls by 0.60"),
+        ({"lost": 0.6, "surely": -1.0}, "R@K falls by 0.60"),
+        ({"lost": 0.1, "surely": 0.7}, "R@K falls by 0.70"),
     ],
 )
 def test_each_limit_refuses(change: dict[str, float], reason: str) -> None:
@@ -37,7 +39,7 @@ def test_each_limit_refuses(change: dict[str, float], reason: str) -> None:
 
 
 def test_captions_count_instead_of_neighbours() -> None:
-    assert replace(GOOD, neighbours=0.5, lost=0.4, allowed=0.5).failure() == ""
+    assert replace(GOOD, neighbours=0.5, lost=0.4, surely=0.0).failure() == ""
 
 
 def test_figures_are_rounded_and_those_not_measured_left_out() -> None:
@@ -72,18 +74,37 @@ def test_one_sample_has_no_neighbours_to_lose() -> None:
     assert kept_neighbours(row, row) == 1.0
 
 
-def test_the_worst_recall_counts() -> None:
+def test_the_six_recalls_are_averaged() -> None:
     images = texts = np.eye(4, dtype=np.float32)
     pairs = Pairs(images, texts, np.arange(4))
-    assert pairs.lost(texts=texts) == 0
-    # Two captions changed places: R@1 is 50 % both ways, R@5 is still 100 %.
-    assert pairs.lost(texts=texts[[1, 0, 2, 3]]) == 50
-    assert pairs.lost(images=images[[1, 0, 2, 3]]) == 50
-    assert pairs.lost(images=images[[1, 0, 2, 3]], texts=texts[[1, 0, 2, 3]]) == 0
+    assert pairs.lost(texts=texts) == Loss(0, 0)
+    # Two captions changed places: R@1 falls by 50 points both ways, R@5 and R@10 stay at 100 %.
+    # Two questions of four were lost: the standard error is 100 · √2 / 4.
+    swapped = texts[[1, 0, 2, 3]]
+    for found in (pairs.lost(texts=swapped), pairs.lost(images=swapped)):
+        assert found.mean == pytest.approx(100 / 6)
+        assert found.surely == pytest.approx(0)  # R@5 and R@10; R@1: 50 - 71
+        assert found.too_much
+    assert pairs.lost(images=swapped, texts=swapped) == Loss(0, 0)
 
 
-def test_one_question_of_few_may_be_lost() -> None:
-    rows = np.eye(100, dtype=np.float32)
-    assert Pairs(rows, rows, np.arange(100)).allowed() == pytest.approx(1.0, abs=1e-3)
-    many = np.zeros((1000, 1), dtype=np.float32)
-    assert Pairs(many, many, np.arange(1000)).allowed() == 0.5
+def test_what_is_lost_beyond_chance_counts_for_each_recall() -> None:
+    rows = np.eye(400, dtype=np.float32)
+    pairs = Pairs(rows, rows, np.arange(400))
+    moved = np.arange(400)
+    moved[:16] = moved[:16].reshape(8, 2)[:, ::-1].ravel()  # eight pairs change places
+    found = pairs.lost(texts=rows[moved])
+    # 16 of 400 have their right answer last: every R@K falls by 4 points, standard error 1.
+    assert found.mean == pytest.approx(4)
+    assert found.surely == pytest.approx(2)
+
+
+def test_flips_to_and_fro_are_chance() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(500, 16)).astype(np.float32)
+    texts = (images + 1.2 * rng.normal(size=images.shape)).astype(np.float32)
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    noisy = images + 0.01 * rng.normal(size=images.shape).astype(np.float32)
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    assert not Pairs(images, texts, np.arange(500)).lost(images=noisy).too_much

@@ -117,7 +117,8 @@ def _check_together(bench: Bench, facts: dict[str, object], found: dict[Modality
     if bench.pairs is None or len(found) < 2:
         return
     lost = bench.pairs.lost(images=found[Modality.IMAGE], texts=found[Modality.TEXT])
-    if lost > bench.pairs.allowed():
-        why = f"with both networks in 8 bits R@K falls by {lost:.2f} points"
+    if lost.too_much:
+        most = max(lost.mean, lost.surely)
+        why = f"with both networks in 8 bits R@K falls by {most:.2f} points"
         facts[Modality.TEXT.value] = {"kept": False, "why": [why]}
         del found[Modality.TEXT]

@@ -114,8 +114,8 @@ class Bench:
             neighbours=kept_neighbours(expected, found),
             speed=self._relative_speed(tower, plain, int8),
             samples=len(items),
-            lost=lost,
-            allowed=None if self.pairs is None else self.pairs.allowed(),
+            lost=None if lost is None else lost.mean,
+            surely=None if lost is None else lost.surely,
         )
 
     def captioned_vectors(self, tower: Modality, file: Path) -> Vectors:
