@@ -29,6 +29,9 @@ def made(tmp_path: Path) -> Path:
         ({"resize_mode": "stretch"}, "stretch"),
         ({"std": [0, 1, 1]}, "positive"),
         ({"mean": "grey"}, "does not do"),
+        ({"size": [10**6, 10**6]}, "pictures of 1000000 x 1000000 pixels"),
+        ({"size": []}, "does not do"),
+        ({"size": None}, "does not do"),
     ],
 )
 def test_preprocessing_that_is_not_known_is_refused(
@@ -85,6 +88,29 @@ def test_a_preprocessor_config_is_not_read_in_part(
     write_json(file, json.loads(file.read_text()) | change)
     with pytest.raises(ModelError, match="preprocessor_config"):
         write_pair(Layout.TRANSFORMERS_JS, source, made, name="photos")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"text_cfg": [1]},
+        {"text_cfg": {"context_length": "long"}},
+        {"text_cfg": {"context_length": -1}},
+        {"text_cfg": {"tokenizer_kwargs": ["clean"]}},
+        {"text_cfg": {"tokenizer_kwargs": {"clean": "whiter"}}},
+        [],
+        "text",
+    ],
+    ids=str,
+)
+def test_rubbish_in_the_configuration_is_one_clear_error(
+    tmp_path: Path, made: Path, config: object
+) -> None:
+    source = photo_server(tmp_path / "source")
+    write_json(source / "config.json", config)
+    with pytest.raises(ModelError) as caught:
+        write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_length_of_text_is_the_least_that_is_stated() -> None:

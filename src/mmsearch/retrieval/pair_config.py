@@ -21,6 +21,7 @@ _PILLOW: Final = {
     2: Interpolation.BILINEAR,
     3: Interpolation.BICUBIC,
 }
+_LARGEST: Final = 4096  # pixels; no network takes more, and a mistake would take all memory
 _NO_LIMIT: Final = 100_000
 """Above this a stated length means that none was set."""
 _POSITIONS_USED: Final = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
@@ -170,12 +171,14 @@ def _unusable(file: Path, error: Exception) -> ModelError:
 
 def _pair(value: Any) -> tuple[int, int]:
     """Return (height, width) of a number, a list or an object."""
+    height = width = value
     if isinstance(value, Mapping):
-        return int(value["height"]), int(value["width"])
-    if isinstance(value, Sequence):
-        height, width = value if len(value) == 2 else (value[0], value[0])
-        return int(height), int(width)
-    return int(value), int(value)
+        height, width = value["height"], value["width"]
+    elif isinstance(value, Sequence):
+        height, width = value if len(value) == 2 else (*value, *value)
+    if max(int(height), int(width)) > _LARGEST:
+        raise ValueError(f"pictures of {height} x {width} pixels")
+    return int(height), int(width)
 
 
 def _triple(value: Any) -> tuple[float, float, float]:

@@ -77,8 +77,10 @@ def read_pair(layout: Layout, folder: Path) -> ReadyPair:
                 pair = _rclip(folder, files, (image, text))
             case _:
                 pair = _transformers_js(folder, files, text)
-    except ConfigError as error:
-        raise ModelError(f"{folder}: {error}") from error
+    except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the JSON files in {folder} say something that cannot be understood ({error})"
+        ) from error
     _check_picture_input(pair, image)
     return pair
 
