@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import binary, integers
 from tests.retrieval.ready_pairs import DIM, Shape, photo_server, save_text_network
 
 from mmsearch.errors import ModelError
@@ -64,3 +66,25 @@ def test_a_graph_that_reaches_out_of_its_folder_is_refused(tmp_path: Path, made:
     graph.write_bytes(graph.read_bytes().replace(b"model.onnx_data", b"../../../passwd"))
     with pytest.raises(ModelError):
         write_pair(Layout.PHOTO_SERVER, source, made, name="photos")
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A graph whose weights lie beside it."""
+    folder = photo_server(tmp_path_factory.mktemp("pair") / "apart", Shape(beside=True))
+    return (folder / "textual" / "model.onnx").read_bytes()
+
+
+@settings(max_examples=300, deadline=None)
+@given(place=integers(0, 10_000), change=binary(min_size=1, max_size=6))
+def test_a_damaged_graph_never_names_a_file_elsewhere(
+    graph: bytes, tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes
+) -> None:
+    at = place % len(graph)
+    file = tmp_path_factory.getbasetemp() / "damaged.onnx"
+    file.write_bytes(graph[:at] + change + graph[at + len(change) :])
+    try:
+        found = files_beside(file)
+    except ModelError:
+        return
+    assert not [name for name in found if not name or name.startswith("/") or ".." in name]

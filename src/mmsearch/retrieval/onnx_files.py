@@ -37,17 +37,15 @@ def files_beside(graph: Path) -> list[str]:
     Raises ModelError when it is no ONNX graph or a name leads out of its folder.
     """
     try:
-        with (
-            graph.open("rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-        ):
-            found = sorted(set(_places(view, "Model")))
-    except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
+        with graph.open("rb") as stream:
+            # Not closed by hand: parts of it are still held while an error is on its way up.
+            content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        found = sorted(set(_places(content, "Model")))
+    except (OSError, ValueError, IndexError, RecursionError) as error:
         raise ModelError(f"{graph} is damaged or no ONNX network; fetch it again") from error
     for name in found:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
+        if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
             raise ModelError(f"{graph} refers to {name!r}, which is outside its folder")
     return found
 
@@ -85,7 +83,7 @@ def _places(data: memoryview, kind: str) -> Iterator[str]:
     if kind == "Place":
         fields = {number: bytes(value).decode() for number, value in _fields(data)}
         if fields.get(_KEY) == "location":
-            yield fields[_VALUE]
+            yield fields.get(_VALUE, "")
         return
     for number, value in _fields(data):
         following = _FIELDS[kind].get(number)
