@@ -262,7 +262,7 @@ def test_answers_are_called_partial_while_encoding_anew_is_not_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmsearch.retrieval.ingest.read_task", interrupted)
+        patch.setattr("mmsearch.retrieval.pipeline.read_task", interrupted)
         done = run("index", "--reindex", "--model", tmp_path / "other")
     assert done.exit_code == 130
     assert "3 items have no vector of this model yet" in run("query", "red").stderr
