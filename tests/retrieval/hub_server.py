@@ -24,7 +24,7 @@ class Hub:
 
     `repositories` maps a name to its folder. `cut` is how many bytes of a large file are sent
     before the connection breaks off, `cuts` how often that happens. `wrong` are files that are
-    sent with a flipped bit.
+    sent with a flipped bit. `gated`: the list can be seen, and no file.
     """
 
     repositories: dict[str, Path] = field(default_factory=dict)
@@ -135,8 +135,8 @@ class _HubHandler(_Handler):
 
     def _refused(self, name: str) -> bool:
         token = self.headers.get("Authorization", "")
-        if self.hub.gated and token:
-            self.answer(403, X_Error_Code="GatedRepo")
+        if self.hub.gated and "/resolve/" in self.path:
+            self.answer(403 if token else 401, X_Error_Code="GatedRepo")
         elif name not in self.hub.repositories or (self.hub.private and token != self.hub.private):
             self.answer(401, X_Error_Code="RepoNotFound")
         else:

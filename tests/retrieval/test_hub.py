@@ -162,11 +162,23 @@ def test_the_token_is_shown_to_the_hub_and_not_to_where_it_sends_us(
     assert not [h for kind, _, h in hub.asked if kind == "store" and "authorization" in h]
 
 
-def test_a_gated_repository_says_what_to_do(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gated_repository_says_what_to_do(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.gated = True
+    message = r"asks to accept its terms: do so at http.*/some/model and set HF_TOKEN"
+    with pytest.raises(ModelError, match=rf"{message} \(no HF_TOKEN is set\)"):
+        _fetch(tmp_path / "here")
     monkeypatch.setenv("HF_TOKEN", "mine")
-    with pytest.raises(ModelError, match=r"asks to accept its terms: do so at http.*/some/model"):
-        list_repository(REPOSITORY)
+    with pytest.raises(ModelError, match=f"{message}$"):
+        _fetch(tmp_path / "here")
+
+
+def test_a_repository_that_changes_meanwhile_is_told_so(hub: Hub, tmp_path: Path) -> None:
+    listing = list_repository(REPOSITORY)
+    (hub.repositories[NAME] / "config.json").write_text("changed")
+    with pytest.raises(ModelError, match="has changed just now; try again"):
+        fetch_files(listing, ["config.json"], tmp_path / "here", lambda *_: None)
 
 
 def test_an_unknown_revision_is_named(hub: Hub) -> None:

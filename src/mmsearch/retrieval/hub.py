@@ -86,7 +86,8 @@ def fetch_files(
     """Fetch files of a repository to the same places below `folder`; those there stay.
 
     A file that lies in the hub's own cache on this machine is taken from there, if it matches
-    its checksum. Raises what `fetch` does, ModelError when the disk is too small.
+    its checksum. Raises what `fetch` does, ModelError when the disk is too small or the hub
+    refuses.
     """
     total = listing.bytes(names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,10 @@ def fetch_files(
     for name in names:
         target = folder / name
         if not target.exists() and not _adopt(listing, name, target):
-            fetch(listing.files[name], target, _adding_to(on_received, done, total))
+            try:
+                fetch(listing.files[name], target, _adding_to(on_received, done, total))
+            except RefusedError as error:
+                raise _refusal(listing.repository, error) from error
         done += listing.files[name].size or target.stat().st_size
         on_received(done, total)
 
@@ -170,6 +174,8 @@ def _refusal(repository: HubRepository, error: RefusedError) -> ModelError:
             f"the repository {repository.name} asks to accept its terms: do so at "
             f"{endpoint()}/{repository.name} and set HF_TOKEN{token}"
         )
+    if code == "EntryNotFound":
+        return ModelError(f"the repository {repository.name} has changed just now; try again")
     if error.code in {401, 404}:
         return ModelError(
             f"there is no public repository {repository.name} at {endpoint()}; check the name, or "
