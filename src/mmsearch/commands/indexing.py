@@ -167,7 +167,12 @@ def _use(batch_size: int | None) -> "Use":
         batch_size=batch_size or DEFAULT_USE.batch_size,
         lanes=min(available_processors(), _MOST_LANES),
         verified=True,
+        say=_say,
     )
+
+
+def _say(line: str) -> None:
+    typer.echo(f"mmsearch: {one_line(line)}", err=True)
 
 
 def _summarise(library: "Library", report: "IngestReport", *, verbose: bool) -> None:
