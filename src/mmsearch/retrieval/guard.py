@@ -262,7 +262,8 @@ class _Process:
 def _spawn(channel: int) -> "subprocess.Popen[bytes]":
     """Start a process that inherits one descriptor and no lock.
 
-    In a session of its own no Ctrl-C reaches it: the run ends it when the batch is finished.
+    In a process group of its own no Ctrl-C reaches it; a session of its own would also take it
+    out of the run's share of the processors, and `nice` would not count.
     """
     package = str(Path(__file__).resolve().parents[2])
     places = json.dumps([package, *(os.path.abspath(place) for place in sys.path)])  # noqa: PTH100
@@ -272,7 +273,7 @@ def _spawn(channel: int) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # libraries in C write about damaged files
         pass_fds=(channel,),
-        start_new_session=True,
+        process_group=0,
         cwd="/",
         env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
     )
