@@ -25,7 +25,7 @@ from mmsearch.index.rows import Batch, FileRow, RootKind
 from mmsearch.index.store import IndexStore
 
 _IN_A_FOLDER = 1000
-_SMALL = (96, 72)
+SMALL = (96, 72)
 _PHOTO = (640, 480)
 _COMMIT = 5000
 _NOTE = "benchmark.json"
@@ -67,8 +67,8 @@ def plant(files: int, renamed: int) -> Tree:
     if not note.exists():
         say(f"writing {files:,} picture files")
         generator = np.random.default_rng(11)
-        photos = [_jpeg(generator, _PHOTO) for _ in range(16)]
-        small = [_jpeg(generator, _SMALL) for _ in range(16)]
+        photos = [jpeg(generator, _PHOTO) for _ in range(16)]
+        small = [jpeg(generator, SMALL) for _ in range(16)]
         for number in range(files):
             place, pool = (f"{_ALBUM} 0/", photos) if number < renamed else ("", small)
             folder = tree.folder / f"{place}roll {number // _IN_A_FOLDER:04}"
@@ -138,7 +138,7 @@ def _row(file: File, root: int) -> FileRow:
     )
 
 
-def _jpeg(generator: np.random.Generator, size: tuple[int, int]) -> bytes:
+def jpeg(generator: np.random.Generator, size: tuple[int, int]) -> bytes:
     """Return a JPEG with about as much detail as a photo has."""
     coarse = generator.integers(0, 256, (size[1] // 16, size[0] // 16, 3), dtype=np.uint8)
     picture = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float32)

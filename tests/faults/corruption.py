@@ -166,7 +166,7 @@ def _compare_model(template: Template, library: Path, model: Path) -> None:
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     command = [str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=3600)
     assert b"Traceback" not in done.stderr + done.stdout, done.stderr.decode(errors="replace")
     assert done.returncode in {0, 1, 2, 3}, f"{arguments[0]} ended with {done.returncode}"
     return done
@@ -331,7 +331,7 @@ def _leave_log(folder: Path, photos: Path, library: Path) -> None:
     variables = {**os.environ, "MMSEARCH_FAILPOINT": "after-commit:5"}
     command = [str(SCRIPT), "index", str(photos), "--library", str(library)]
     command += ["--commit-seconds", "0", "--batch-size", "4"]
-    done = subprocess.run(command, env=variables, capture_output=True, check=False, timeout=300)
+    done = subprocess.run(command, env=variables, capture_output=True, check=False, timeout=3600)
     assert done.returncode == -9, done
     assert (library / f"{database.FILE}-wal").stat().st_size > 0, folder
 

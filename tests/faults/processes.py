@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from mmsearch.index.failpoints import VARIABLE
 
 SCRIPT: Final = Path(sys.executable).with_name("mmsearch")
-SECONDS: Final = 120.0  # a process that takes longer hangs
+SECONDS: Final = 600  # a process that takes longer hangs
 BUSY: Final = 2  # the exit code of an input error, a second writer's among them
 
 
@@ -62,14 +63,18 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    """Wait for the end of a process."""
-    try:
-        out, err = process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    return Ended(process.returncode, out, err)
+    """Wait for the end of a process.
+
+    Seconds in which this process was awake are counted: somebody may stop it and the other one,
+    and go on later.
+    """
+    for _ in range(SECONDS):
+        with suppress(subprocess.TimeoutExpired):
+            out, err = process.communicate(timeout=1.0)
+            return Ended(process.returncode, out, err)
+    process.kill()
+    process.communicate()
+    raise AssertionError(f"hung for {SECONDS} seconds: {process.args!r}")
 
 
 def run(
