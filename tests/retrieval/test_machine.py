@@ -19,6 +19,12 @@ from mmsearch.retrieval.machine import (
 )
 
 
+@pytest.fixture(autouse=True)
+def a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else runs beside the tests."""
+    monkeypatch.setattr("mmsearch.retrieval.machine.quiet", lambda: True)
+
+
 class TimedEncoder(FakeEncoder):
     """A batch takes 10 ms and 1 ms an item, beyond eight items 3 ms an item."""
 
@@ -43,6 +49,15 @@ def test_the_batch_of_the_best_throughput_is_measured_once(tmp_path: Path) -> No
     assert len(encoder.counts) == measured
     batch_size(encoder, Modality.TEXT, machine=again)
     assert len(encoder.counts) > measured
+
+
+def test_what_a_busy_machine_likes_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmsearch.retrieval.machine.quiet", lambda: False)
+    machine = Machine(tmp_path / "machine.json")
+    assert batch_size(TimedEncoder(), Modality.IMAGE, machine=machine) == 8
+    assert machine.recall("image-network", "batch_size") is None
 
 
 def test_a_measurement_is_announced_and_a_reading_is_not(tmp_path: Path) -> None:

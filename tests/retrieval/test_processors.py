@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsearch.retrieval.processors import available_processors, cgroup_quota, sums_overflow
+from mmsearch.retrieval.processors import available_processors, cgroup_quota, quiet, sums_overflow
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,11 @@ def test_sums_overflow_without_vnni(tmp_path: Path, content: str, overflow: bool
     (tmp_path / "cpuinfo").write_text(content)
     assert sums_overflow(tmp_path / "cpuinfo") is overflow
     assert sums_overflow(tmp_path / "absent") is False
+
+
+@pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="the system counts no load")
+def test_a_machine_is_quiet_while_processors_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9.0, 9.0))
+    assert quiet()
+    monkeypatch.setattr(os, "getloadavg", lambda: (float(available_processors()), 0.0, 0.0))
+    assert not quiet()

@@ -189,7 +189,10 @@ def test_the_cpu_alone_needs_no_trial(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize("tower", list(Modality))
-def test_the_batch_of_a_network_is_measured_and_kept(tmp_path: Path, tower: Modality) -> None:
+def test_the_batch_of_a_network_is_measured_and_kept(
+    tmp_path: Path, tower: Modality, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmsearch.retrieval.machine.quiet", lambda: True)
     encoder = OnnxEncoder(make_model(tmp_path / "model"), Use(threads=1, provider=Provider.CPU))
     machine = Machine(tmp_path / "machine.json")
     found = batch_size(encoder, tower, machine=machine)

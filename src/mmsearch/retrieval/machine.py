@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from mmsearch.core import Encoder, Modality
+from mmsearch.retrieval.processors import quiet
 
 CACHE_VARIABLE: Final = "MMSEARCH_CACHE"
 DEFAULT_BATCH: Final = 32
@@ -87,7 +88,8 @@ def batch_size(
 ) -> int:
     """Return how many items at once this machine encodes fastest; measured when first asked.
 
-    `say` takes a line when a measurement begins. An encoder whose networks cannot be timed gets
+    What is measured on a busy machine is used and not kept. `say` takes a line when a measurement
+    begins. An encoder whose networks cannot be timed gets
     `DEFAULT_BATCH`. Raises ModelError when the network cannot be used.
     """
     if not isinstance(encoder, Timed):
@@ -99,9 +101,11 @@ def batch_size(
         return known
     if say is not None:
         say(f"measuring once how many {tower.value}s at a time are fastest here ...")
+    settled = quiet()
     encoder.seconds(tower, 1)  # loads the network
     found = best_batch(lambda count: encoder.seconds(tower, count))
-    machine.keep(subject, "batch_size", found)
+    if settled:
+        machine.keep(subject, "batch_size", found)
     return found
 
 

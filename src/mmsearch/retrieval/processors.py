@@ -21,6 +21,13 @@ def available_processors() -> int:
     return max(1, min(seen, cgroup_quota(_QUOTA) or seen))
 
 
+def quiet() -> bool:
+    """Return whether others left processors free during the last minute; True where unknown."""
+    if not hasattr(os, "getloadavg"):
+        return True
+    return os.getloadavg()[0] < available_processors()
+
+
 def cgroup_quota(file: Path) -> int | None:
     """Return the processors that a file `cpu.max` grants, rounded up; None: without a limit."""
     try:
