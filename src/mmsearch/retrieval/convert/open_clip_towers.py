@@ -21,10 +21,9 @@ class ImageTower(nn.Module):
 
 
 class WholeTextTower(nn.Module):
-    """Tokens (b, length) to rows (b, dim), by a text tower as it is.
+    """Tokens (b, length) to rows (b, dim), by a text tower as it is: one of transformers.
 
-    Those of transformers read their mask from the padding; that of CoCa adds a token at the
-    end of the full length.
+    It reads its mask from the padding.
     """
 
     def __init__(self, text: nn.Module) -> None:
@@ -41,7 +40,7 @@ class CutTextTower(nn.Module):
 
     The original takes the full length only: here positions and causal mask are cut to the
     length that comes. `parts` is a CLIP model, over which the tower is spread, or a
-    TextTransformer.
+    TextTransformer; that of CoCa puts a token behind the sentence, which is what is pooled.
     """
 
     def __init__(self, parts: Any) -> None:
@@ -51,17 +50,23 @@ class CutTextTower(nn.Module):
         self.transformer: nn.Module = parts.transformer
         self.ln_final: nn.Module = parts.ln_final
         self.text_projection: Tensor | nn.Module | None = parts.text_projection
+        self.cls_emb: Tensor | None = getattr(parts, "cls_emb", None)
         self.attn_mask: Tensor | None
         self.register_buffer("attn_mask", parts.attn_mask, persistent=False)
-        self._pool = _pool_type(parts)
+        self._pool = "last" if self.cls_emb is not None else _pool_type(parts)
         self._end = _end_id(parts)
+        self._pad = int(getattr(parts, "pad_id", 0))
+        self._heads = int(getattr(parts, "heads", 0))
+        self._last_is_seen = bool(getattr(parts, "correct_cls_mask", False))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the features of the pooled position, projected."""
-        length = tokens.shape[1]
-        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
-        x = self.token_embedding(tokens) + self.positional_embedding[:length]
-        x = self.ln_final(self.transformer(x, attn_mask=mask))
+        x = self.token_embedding(tokens)
+        if self.cls_emb is not None:
+            x = torch.cat([x, self.cls_emb.expand(x.shape[0], 1, -1)], dim=1)
+        length = x.shape[1]
+        x = x + self.positional_embedding[:length]
+        x = self.ln_final(self.transformer(x, attn_mask=self._mask(tokens, length)))
         pooled = self._pooled(x, tokens)
         match self.text_projection:
             case None:
@@ -71,6 +76,18 @@ class CutTextTower(nn.Module):
                 return projected
             case weights:
                 return pooled @ weights
+
+    def _mask(self, tokens: Tensor, length: int) -> Tensor | None:
+        """Return what is added to the scores of attention, (length, length) or a head's each."""
+        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
+        if self.cls_emb is None:
+            return mask
+        seen, always = tokens != self._pad, torch.ones_like(tokens[:, :1], dtype=torch.bool)
+        # Published weights were trained with the mask one place off: the added token in front.
+        seen = torch.cat([seen, always] if self._last_is_seen else [always, seen], dim=1)
+        hidden = torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, -torch.inf)
+        each = hidden[:, None, :].expand(-1, length, -1).repeat_interleave(self._heads, dim=0)
+        return each if mask is None else mask + each
 
     def _pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Return (b, width): of (b, length, width), the position that stands for a sentence."""
@@ -113,11 +130,10 @@ def text_tower(model: Any, pad: int) -> tuple[nn.Module, bool]:
     parts = getattr(model, "text", None) or model
     if isinstance(parts, HFTextEncoder):  # its mask leaves out what has the padding's id
         return WholeTextTower(parts), parts.config.pad_token_id != pad
-    if getattr(parts, "cls_emb", None) is not None:
-        return WholeTextTower(parts), True
-    if _pool_type(parts) not in {"first", "last", "eos", "argmax"}:
+    added = getattr(parts, "cls_emb", None) is not None
+    if not added and _pool_type(parts) not in {"first", "last", "eos", "argmax"}:
         raise ModelError(f"a text tower that pools by {_pool_type(parts)!r} is not supported")
-    return CutTextTower(parts), not _padding_is_unseen(parts, pad)
+    return CutTextTower(parts), added or not _padding_is_unseen(parts, pad)
 
 
 def _padding_is_unseen(parts: Any, pad: int) -> bool:
