@@ -94,6 +94,10 @@ def test_an_8_bit_model_can_be_optimised(tmp_path: Path) -> None:
     assert set(INT8_FILES) <= set(optimised["files"])
     assert folder.int8["image"]["kept"]  # type: ignore[index]
     assert _cosine(_encoder(tmp_path).encode_images(pictures(9)), before) > 0.9999
+    once = OnnxEncoder(folder, Use(threads=1, once=True))  # loads the graph as it lies there
+    assert _cosine(once.encode_images(pictures(9)), before) > 0.9999
+    texts = _encoder(tmp_path).encode_texts(sentences(9))
+    assert _cosine(once.encode_texts(sentences(9)), texts) > 0.9999
 
 
 def test_without_samples_scenes_are_drawn(tmp_path: Path) -> None:
