@@ -181,8 +181,8 @@ def main() -> None:
     for count, width, height in ((asked.files, 640, 480), (asked.large, 4000, 3000)):
         if count:
             photos = draw_photos(count, width, height)
-            facts = compare(photos, models, asked.runs)
-            facts["limits"] = {name: limits(photos, model) for name, model in models.items()}
+            alone = {name: limits(photos, model) for name, model in models.items()}
+            facts = {**compare(photos, models, asked.runs), "limits": alone}
             keep(f"rclip-index-{width}x{height}", {"machine": machine, **facts})
             compared.append(facts)
     grown = growth(asked.growth) if asked.growth else None

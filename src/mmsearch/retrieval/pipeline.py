@@ -14,7 +14,7 @@ from typing import Final
 from mmsearch.core import Encoder, Modality
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.guard import GuardedDecoder
-from mmsearch.retrieval.machine import DEFAULT_BATCH, batch_size
+from mmsearch.retrieval.machine import batch_size
 from mmsearch.retrieval.network import Network
 from mmsearch.retrieval.plan import Task
 from mmsearch.retrieval.processors import available_processors
@@ -24,6 +24,7 @@ from mmsearch.retrieval.timing import Pace, Progress, Slow, Timing
 from mmsearch.retrieval.writer import Writer
 
 _WORTH_MEASURING: Final = 256
+_UNMEASURED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,10 @@ def _counted(readings: Iterator[Reading], timing: Timing) -> Iterator[Reading]:
 
 
 def _best_batch(encoder: Encoder, count: int) -> int:
-    """Return what this machine likes best; measuring it is worth it for many pictures only."""
+    """Return what this machine likes best; measuring it is worth it for many pictures only.
+
+    For fewer, batches are small: the network can begin before many pictures are decoded.
+    """
     if count < _WORTH_MEASURING:
-        return DEFAULT_BATCH
+        return _UNMEASURED
     return batch_size(encoder, Modality.IMAGE)
