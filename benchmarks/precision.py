@@ -55,7 +55,7 @@ def main() -> None:
         "simplified": (clip_folder(), Precision.FP32),
         "8 bits": (int8, Precision.INT8),
     }
-    facts = machine()
+    facts: Facts = {"machine": machine()}
     facts["rates"] = {
         tower.value: {
             str(batch): _rates(networks, tower, batch, asked.runs) for batch in asked.batches

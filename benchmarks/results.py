@@ -15,6 +15,7 @@ from pathlib import Path
 from growth import growth_table
 from measuring import RESULTS, ROOT, Facts, say, seconds, size, table
 from results_indexing import indexing
+from results_networks import networks
 from results_start import starting
 
 PAGE = ROOT / "benchmarks" / "results.md"
@@ -44,6 +45,7 @@ def page(found: dict[str, Facts]) -> str:
         against_rclip(found),
         indexing(found),
         starting(found),
+        networks(found.get("precision")),
         against_ann(_numbered(found, "ann")),
         growth(found.get("growth")),
         projection(_numbered(found, "scale")),
