@@ -64,7 +64,7 @@ def _networks(facts: Facts | None) -> str:
         for name, each in facts["found"].items()
     ]
     header = ["network", "side", "dimensions", "on disk", "pictures a second", "sentence (tokens)"]
-    return "\n\n".join(["## Networks alone", _NETWORKS, table(header, rows)])
+    return "\n\n".join(["## Networks to choose between", _NETWORKS, table(header, rows)])
 
 
 def _core(facts: Facts | None) -> str:
