@@ -123,6 +123,23 @@ def test_nothing_is_fetched(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None
         load_open_clip("ViT-B-16-SigLIP", clip / WEIGHTS, None)
 
 
+def test_an_architecture_and_a_file_are_enough(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from open_clip import factory
+
+    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
+    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
+    (tmp_path / "tiny-clip.json").write_text(
+        json.dumps({"embed_dim": 32, **FAMILIES["clip"].model})
+    )
+    factory.add_model_config(tmp_path)
+    source = load_open_clip("tiny-clip", clip / WEIGHTS, None)
+    assert source.name == "tiny-clip"
+    assert source.source["architecture"] == "tiny-clip"
+    assert space_digest(source) == space_digest(load_open_clip("", None, clip))
+
+
 def test_the_space_is_that_of_the_weights_whatever_their_file_is_called(
     clip: Path, tmp_path: Path
 ) -> None:

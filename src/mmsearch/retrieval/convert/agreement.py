@@ -10,7 +10,7 @@ from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.samples import Samples, drawn_samples
 from mmsearch.retrieval.convert.source import Source
 from mmsearch.retrieval.encoder import OnnxEncoder, Precision, Use
-from mmsearch.retrieval.folder import read_model_folder
+from mmsearch.retrieval.folder import ModelFolder, read_model_folder
 from mmsearch.retrieval.providers import Provider
 from mmsearch.retrieval.vse.agreement import SPREAD, Agreement, inversion, tower_agreement
 
@@ -32,20 +32,16 @@ def check_source(source: Source, folder: Path, samples: Samples | None = None) -
     """
     samples = samples or drawn_samples()
     model = read_model_folder(folder)
-    one, many = (
-        OnnxEncoder(model, Use(batch_size=size, precision=Precision.FP32, provider=Provider.CPU))
-        for size in (1, _BATCH)
-    )
-    pixels = [np.asarray(picture.convert("RGB")) for picture in samples.pictures]
     images = source.pipeline.images(samples.pictures)
     texts = source.pipeline.texts(samples.sentences)
     _check_usable(images, "picture")
     _check_usable(texts, "sentence")
-    found_images, found_texts = many.encode_images(pixels), many.encode_texts(samples.sentences)
+    found_images, found_texts = _encoded(model, samples, _BATCH)
+    one_image, one_text = _encoded(model, samples, 1)
     expected, found = images @ texts.T, found_images @ found_texts.T
     agreement = Agreement(
-        image=tower_agreement(images, found_images, one.encode_images(pixels)),
-        text=tower_agreement(texts, found_texts, one.encode_texts(samples.sentences)),
+        image=tower_agreement(images, found_images, one_image),
+        text=tower_agreement(texts, found_texts, one_text),
         inversion=max(
             inversion(scores, of)
             for scores, of in (
@@ -63,6 +59,14 @@ def check_source(source: Source, folder: Path, samples: Samples | None = None) -
             f"({'; '.join(faults)}); it was not kept"
         )
     return agreement.as_dict()
+
+
+def _encoded(model: ModelFolder, samples: Samples, batch: int) -> tuple[Vectors, Vectors]:
+    """Return the vectors of pictures and of sentences; the networks are let go of."""
+    use = Use(batch_size=batch, precision=Precision.FP32, provider=Provider.CPU)
+    encoder = OnnxEncoder(model, use)
+    pixels = [np.asarray(picture.convert("RGB")) for picture in samples.pictures]
+    return encoder.encode_images(pixels), encoder.encode_texts(samples.sentences)
 
 
 def _check_usable(vectors: Vectors, what: str) -> None:
