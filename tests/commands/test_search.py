@@ -18,7 +18,7 @@ from tests.retrieval.onnx_models import make_model
 
 from mmsearch.core import Vectors
 from mmsearch.errors import InputError
-from mmsearch.retrieval import library
+from mmsearch.retrieval.query import combine
 
 
 def test_answers_are_score_tab_path_best_first(run: Command, indexed: Path) -> None:
@@ -127,14 +127,12 @@ def test_a_dash_answers_each_line_before_the_next_is_written(indexed: Path) -> N
 def test_a_line_that_is_no_question_does_not_end_the_others(
     run: Command, indexed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    combine = library.combine
-
     def fussy(vectors: Vectors, weights: Sequence[float]) -> Vectors:
         if abs(vectors[0]).argmax() == 1:  # green
             raise InputError("not this one")
         return combine(vectors, weights)
 
-    monkeypatch.setattr(library, "combine", fussy)
+    monkeypatch.setattr("mmsearch.retrieval.library.combine", fussy)
     done = run("query", "-", "-k", "1", stdin="red\n\ngreen\nblue\n")
     assert done.exit_code == 2
     assert [line.split("\t")[2] for line in done.stdout.splitlines()] == ["red", "blue"]
