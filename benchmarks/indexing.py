@@ -68,13 +68,13 @@ def theirs(photos: Photos, turn: int) -> Run:
     return replace(run, wall=run.wall - alone.wall, cpu=run.cpu - alone.cpu)
 
 
-def compare(photos: Photos, models: dict[str, Path], runs: int) -> Facts:
+def compare(photos: Photos, models: dict[str, Path], runs: int, *options: str) -> Facts:
     """Time both tools in turn, ours once for each model."""
     say(f"indexing {photos.count} pictures of {photos.width} x {photos.height}")
     seen: dict[str, list[Run]] = {name: [] for name in (*models, "rclip")}
     for turn in range(runs):
         for name, found in seen.items():
-            run = ours(photos, models[name]) if name in models else theirs(photos, turn)
+            run = ours(photos, models[name], *options) if name in models else theirs(photos, turn)
             found.append(run)
             say(f"  {name}: {seconds(run.wall)}, {photos.count / run.wall:.1f}/s, {size(run.peak)}")
     summaries = {name: measuring.summarise(found) for name, found in seen.items()}
@@ -173,16 +173,20 @@ def main() -> None:
     parser.add_argument("--growth", type=int, default=0, help="small pictures; 0 for none")
     parser.add_argument("--int8", type=Path, help="a model folder with an 8-bit image network")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument(
+        "--batch-size", help="of ours, for a machine too busy to measure it once and for all"
+    )
     asked = parser.parse_args()
     install()
     models = {"fp32": clip_folder(), **({"int8": asked.int8} if asked.int8 else {})}
     machine = measuring.machine("pillow")
+    options = ["--batch-size", asked.batch_size] if asked.batch_size else []
     compared = []
     for count, width, height in ((asked.files, 640, 480), (asked.large, 4000, 3000)):
         if count:
             photos = draw_photos(count, width, height)
             alone = {name: limits(photos, model) for name, model in models.items()}
-            facts = {**compare(photos, models, asked.runs), "limits": alone}
+            facts = {**compare(photos, models, asked.runs, *options), "limits": alone}
             keep(f"rclip-index-{width}x{height}", {"machine": machine, **facts})
             compared.append(facts)
     grown = growth(asked.growth) if asked.growth else None

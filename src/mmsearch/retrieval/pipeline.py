@@ -25,6 +25,7 @@ from mmsearch.retrieval.writer import Writer
 
 _WORTH_MEASURING: Final = 256
 _UNMEASURED: Final = 8
+_LEAST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +102,4 @@ def _best_batch(encoder: Encoder, count: int) -> int:
     """
     if count < _WORTH_MEASURING:
         return _UNMEASURED
-    return batch_size(encoder, Modality.IMAGE)
+    return max(batch_size(encoder, Modality.IMAGE), _LEAST)  # a look into the catalog for each
