@@ -31,7 +31,7 @@ class _Pending:
     rows: list[FileRow] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
+    blank: list[int] = field(default_factory=list)
     encoded: int = 0
 
 
@@ -148,7 +148,7 @@ class Writer:
                 Batch(
                     files=tuple(pending.rows),
                     failures=tuple(pending.failures),
-                    gone=tuple(pending.gone),
+                    blank=tuple(pending.blank),
                 )
             )
         self._pending = _Pending()
@@ -175,7 +175,7 @@ class Writer:
         return vectors
 
     def _fail(self, reading: Reading, reason: str) -> None:
-        """Note a failure. An item whose file shows something unreadable now has no content.
+        """Note a failure. An item whose file shows something unreadable now keeps its id alone.
 
         When not even bytes came (no permission, a disk error) the item stays as it was.
         """
@@ -192,7 +192,7 @@ class Writer:
             )
         )
         if digest is not None and task.item is not None:
-            self._pending.gone.append(task.item)
+            self._pending.blank.append(task.item)
 
 
 def file_row(
