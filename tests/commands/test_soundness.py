@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.commands.conftest import Command
-from tests.index.test_seals import behind
+from tests.index.conftest import behind
 
 
 @pytest.fixture
