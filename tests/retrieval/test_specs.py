@@ -87,6 +87,14 @@ def test_names_that_are_no_plain_word_are_refused(name: str) -> None:
         check_name(name)
 
 
+@pytest.mark.parametrize("name", ["default", "Default"])
+def test_no_model_takes_the_place_of_the_file_that_names_the_default(name: str) -> None:
+    with pytest.raises(ModelError, match="stands for the default model"):
+        check_name(name)
+    with pytest.raises(ModelError, match="give --name NAME"):
+        default_name(Directory(Path("/models") / name))
+
+
 def test_sources_of_other_projects_are_told_from_names_and_folders() -> None:
     assert is_source("hf:org/name")
     assert is_source("open_clip:a/b")

@@ -59,7 +59,7 @@ def add_model(text: str, options: AddOptions, watch: Watch = QUIET) -> ModelFold
     packages that are not installed; LibraryBusyError when another process changes the models.
     """
     spec = parse_spec(text)
-    name = check_name(options.name) if options.name else default_name(spec)
+    name = default_name(spec) if options.name is None else check_name(options.name)
     _check_free(name, options)
     if options.int8:
         require_packages(QUANTISER)

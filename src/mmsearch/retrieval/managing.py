@@ -10,7 +10,8 @@ from typing import Final
 
 from mmsearch.errors import LibraryBusyError, ModelError
 from mmsearch.retrieval import models
-from mmsearch.retrieval.models import DEFAULT_FILE, InstalledModel, installed_models
+from mmsearch.retrieval.models import InstalledModel, installed_models
+from mmsearch.retrieval.specs import DEFAULT_FILE
 
 ADDING: Final = ".adding"
 REPLACED: Final = ".replaced"

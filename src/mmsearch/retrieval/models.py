@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mmsearch.core import Encoder
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.folder import MODEL_FILE, read_model_folder
-from mmsearch.retrieval.specs import is_source, parse_spec
+from mmsearch.retrieval.specs import DEFAULT_FILE, is_source, parse_spec
 
 if TYPE_CHECKING:
     from mmsearch.retrieval.encoder import Use
@@ -20,8 +20,6 @@ DEFAULT_MODEL: Final = "mini"
 MODEL_VARIABLE: Final = "MMSEARCH_MODEL"
 BUNDLED: Final = Path(__file__).parents[1] / "models"
 RUN_MODEL: Final = "model"
-DEFAULT_FILE: Final = "default"
-"""In the folder of added models: the name of the one to use when nobody says."""
 SPEC: Final = "spec"
 """Under `source` in the model.json of an added model: what it was added from."""
 

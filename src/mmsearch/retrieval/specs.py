@@ -11,6 +11,8 @@ OPEN_CLIP: Final = "open_clip:"
 HUB: Final = "hf:"
 _RUN_MODEL: Final = "model"
 _NAME: Final = re.compile(r"\w[\w.+-]*")
+DEFAULT_FILE: Final = "default"
+"""In the folder of added models: the name of the one to use when nobody says."""
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?", re.ASCII)
 _FORMS: Final = (
     "give open_clip:ARCH/TAG, open_clip:ARCH//FILE.safetensors, hf:ORG/NAME, hf:ORG/NAME@REVISION, "
@@ -99,10 +101,14 @@ def default_name(spec: Spec) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return the name if it can be a model's: a word that is no path and no hidden file.
+    """Return the name if it can be a model's: a word that is no path and no file of our own.
 
     Raises ModelError.
     """
+    if name.casefold() == DEFAULT_FILE:  # some file systems take the cases for one
+        raise ModelError(
+            f"{name!r} cannot be a model's name: it stands for the default model; give --name NAME"
+        )
     if not _NAME.fullmatch(name) or len(name.encode()) > 200:
         raise ModelError(
             f"{name!r} cannot be a model's name; use letters, digits and . _ + - and begin with a "
