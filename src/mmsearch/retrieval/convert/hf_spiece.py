@@ -11,8 +11,10 @@ from tokenizers import Regex, Tokenizer, normalizers, processors
 from tokenizers.models import Unigram
 
 from mmsearch.errors import MissingExtraError, ModelError
+from mmsearch.retrieval.convert.hf_composing import composing
 
 _UNDERLINE: Final = "\u2581"
+_NFKC: Final = frozenset({"nmt_nfkc", "nfkc"})
 _UNIGRAM: Final = 1
 """Sentencepiece's number for the kind of vocabulary."""
 
@@ -36,9 +38,8 @@ def convert_siglip(theirs: Any) -> Tokenizer:
     """Return the counterpart of a transformers `SiglipTokenizer`.
 
     It differs where a sentence spells a special token ("</s>") and goes on behind it; where two
-    ways to cut a word are equally good; and, as all of `tokenizers`, where marks follow a
-    full-width letter or half-width kana. Raises ModelError for a vocabulary of another kind than
-    unigrams, MissingExtraError without protobuf.
+    ways to cut a word are equally good; and where marks are piled up as in `composing`. Raises
+    ModelError for a vocabulary of another kind than unigrams, MissingExtraError without protobuf.
     """
     model = _parse(theirs.sp_model.serialized_model_proto())
     trained = model.trainer_spec
@@ -48,7 +49,7 @@ def convert_siglip(theirs: Any) -> Tokenizer:
     tokenizer = Tokenizer(
         Unigram(pieces, unk_id=trained.unk_id, byte_fallback=trained.byte_fallback)
     )
-    tokenizer.normalizer = _normalizer(theirs, model.normalizer_spec.precompiled_charsmap)
+    tokenizer.normalizer = _normalizer(theirs, model.normalizer_spec)
     tokenizer.add_special_tokens(
         [token for _, token in sorted(theirs.added_tokens_decoder.items())]
     )
@@ -59,7 +60,7 @@ def convert_siglip(theirs: Any) -> Tokenizer:
     return tokenizer
 
 
-def _normalizer(theirs: Any, map_of_characters: bytes) -> normalizers.Normalizer:
+def _normalizer(theirs: Any, rules: Any) -> normalizers.Normalizer:
     steps: list[normalizers.Normalizer] = [
         normalizers.Replace(_UNDERLINE, " "),
         normalizers.Prepend(_UNDERLINE),
@@ -71,8 +72,10 @@ def _normalizer(theirs: Any, map_of_characters: bytes) -> normalizers.Normalizer
         normalizers.Replace(Regex(f"[{_WHITE}]+"), " "),
         normalizers.Strip(),
     ]
-    if map_of_characters:
-        steps.append(normalizers.Precompiled(map_of_characters))
+    if rules.precompiled_charsmap:
+        table = rules.precompiled_charsmap
+        known = rules.name in _NFKC
+        steps += composing(table) if known else [normalizers.Precompiled(table)]
     steps += [
         normalizers.Replace(Regex(" {2,}"), " "),
         normalizers.Replace(" ", _UNDERLINE),
