@@ -265,6 +265,15 @@ def test_closing_ends_a_process_that_is_busy(tmp_path: Path) -> None:
     assert ask(decoder, tmp_path / "a.png").reason == "the run was ended"
 
 
+def test_modules_with_the_names_of_python_s_own_are_passed_over(
+    decoder: GuardedDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hashlib", "pathlib", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert ask(decoder, draw(tmp_path / "a.png")).pixels is not None
+
+
 def test_a_process_that_cannot_start_is_one_error(
     decoder: GuardedDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from mmsearch.retrieval.decode import Limits
 from mmsearch.retrieval.guarded_process import HEAD, RESULT, Kind, receive, send
 
 _START: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "import json, sys; sys.path += json.loads(sys.argv.pop()); "
     "from mmsearch.retrieval.guarded_process import main; main()"
 )
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -263,7 +263,8 @@ def _spawn(channel: int) -> "subprocess.Popen[bytes]":
     """Start a process that inherits one descriptor and no lock.
 
     In a process group of its own no Ctrl-C reaches it; a session of its own would also take it
-    out of the run's share of the processors, and `nice` would not count.
+    out of the run's share of the processors, and `nice` would not count. It looks for modules
+    in Python's own library first, whatever else has their names.
     """
     package = str(Path(__file__).resolve().parents[2])
     places = json.dumps([package, *(os.path.abspath(place) for place in sys.path)])  # noqa: PTH100
