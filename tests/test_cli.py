@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mmsearch.cli import app
 from mmsearch.commands.application import MODULES, build
+from mmsearch.commands.border import EXIT_INTERRUPTED, exit_code
 
 FORBIDDEN = """
     torch torchvision transformers open_clip timm sqlite_utils matplotlib tensorboard safetensors
@@ -153,3 +154,27 @@ def test_the_help_shows_defaults_in_brackets(monkeypatch: pytest.MonkeyPatch) ->
         shown = CliRunner().invoke(app, words)
         assert "[default: " in shown.stdout
         assert "else mini]" in shown.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("status", 0), ("index .", 0), ("query dog", 2)])
+def test_a_closed_stream_is_no_error(tmp_path: Path, command: str, code: int, closed: str) -> None:
+    draw(tmp_path / "red.png", RED)
+    program = f'exec "$0" -m mmsearch {command} --library "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", program, sys.executable, str(tmp_path / "library")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_in_a_module_in_c_that_is_being_imported_is_an_interruption() -> None:
+    def work() -> int:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    assert exit_code(work) == EXIT_INTERRUPTED

@@ -10,11 +10,12 @@ import os
 import sys
 from typing import Any
 
-from mmsearch.commands.border import EXIT_INTERRUPTED, exit_code
+from mmsearch.commands.border import EXIT_INTERRUPTED, exit_code, open_closed_streams
 
 
 def main() -> None:
     """Run the command line on the arguments of the process."""
+    open_closed_streams()
     try:
         code = _plain_query(sys.argv[1:])
         if code is None:

@@ -16,7 +16,20 @@ WORDS = [
     *SWITCHES,
     *VALUES,
     *(["a red car", "-", "--", "", "5", "05", "-3", "many", "images", "texts", "a.png", "é\udcff"]),
-    *(["-k5", "--top=5", "--image=a.png", "-h", "--help", "--colour", "--jso", "-j", "٣"]),
+    *(
+        [
+            "-k5",
+            "--top=5",
+            "--image=a.png",
+            "-h",
+            "--help",
+            "--colour",
+            "--jso",
+            "-j",
+            "٣",
+            "9" * 5000,
+        ]
+    ),
 ]
 
 

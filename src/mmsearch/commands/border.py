@@ -28,6 +28,10 @@ def exit_code(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         discard_output()
         return 0
+    except ImportError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        code = EXIT_INTERRUPTED  # in a module in C, which makes this of it
     except OSError as error:
         say(f"error: {error}")
         return EXIT_INPUT
@@ -36,6 +40,18 @@ def exit_code(work: Callable[[], int]) -> int:
     if code == EXIT_INTERRUPTED:
         say("interrupted; what was finished is kept")
     return code
+
+
+def open_closed_streams() -> None:
+    """Let a standard stream that was closed lead nowhere, and no file or socket take its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace"))
 
 
 def say(message: str) -> None:

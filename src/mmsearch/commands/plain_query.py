@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _COMPLETION: Final = "_MMSEARCH_COMPLETE"
+_MOST_DIGITS: Final = 18  # Python refuses to read thousands of them
 
 
 class Target(StrEnum):
@@ -44,7 +45,7 @@ class _NotPlainError(Exception):
 
 
 def _whole_number(word: str) -> int:
-    if not (word.isascii() and word.isdigit()):
+    if not (word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS):
         raise _NotPlainError
     return int(word)
 
