@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from tests.retrieval.onnx_models import make_model
 
 from mmsearch.commands.indexing_view import progress
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval import pipeline, reading
+from mmsearch.retrieval import models, pipeline, reading
+from mmsearch.retrieval.opening import open_library
 from mmsearch.retrieval.timing import Progress, Slow
 
 
@@ -168,6 +170,48 @@ def test_another_model_needs_reindex(run: Command, indexed: Path, tmp_path: Path
     assert _counts(done.stdout, unchanged=6, encoded=6)
     assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
     assert json.loads(run("status", "--json").stdout)["model"] == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_command_that_reindexes_takes_no_sentences_for_a_picture(
+    run: Command, indexed: Path, texts: Path, tmp_path: Path, named: bool
+) -> None:
+    make_model(tmp_path / "other", name="other")
+    given = ["--texts", texts] if named else []
+    refused = run("index", *given, "--model", tmp_path / "other")
+    assert refused.exit_code == 2
+    command = shlex.split(refused.stderr.partition("anew: mmsearch ")[2])
+    done = run(*command, "--json")
+    assert _counts(done.stdout, unchanged=6, encoded=6), done.stderr
+    assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
+
+
+def test_sentences_that_came_from_python_are_encoded_anew(
+    run: Command, model: Path, tmp_path: Path
+) -> None:
+    make_model(tmp_path / "other", name="other")
+    with open_library(tmp_path / "library", model=model) as library:
+        library.add_texts(["a red rose"])
+    refused = run("index", "--model", tmp_path / "other")
+    assert refused.exit_code == 2
+    done = run(*shlex.split(refused.stderr.partition("anew: mmsearch ")[2]), "--json")
+    assert _counts(done.stdout, unchanged=1, encoded=1), done.stderr
+    assert run("query", "red", "--for", "texts").stdout.endswith("\ta red rose\n")
+
+
+def test_a_model_that_took_the_name_of_the_librarys_is_told_from_it(
+    run: Command, photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "models_directory", lambda: tmp_path / "added")
+    run("models", "add", model, "--name", "mine")
+    assert run("index", photos, "--model", "mine").exit_code == 0
+    make_model(tmp_path / "other", name="other")
+    assert run("models", "add", tmp_path / "other", "--name", "mine", "--replace").exit_code == 0
+    for command in (["index"], ["query", "red"]):
+        refused = run(*command)
+        assert refused.exit_code == 2
+        assert "the one that has this name now" in refused.stderr
+        assert "index --reindex --model mine" in refused.stderr
 
 
 def test_a_model_without_image_tower_cannot_index_pictures(

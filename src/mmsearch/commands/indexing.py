@@ -135,7 +135,7 @@ def index(
     directory = library_directory(library)
     _check_given(directory, paths or [], texts or [])
     with open_library(directory, model=model, use=_use(batch_size)) as opened:
-        if not (paths or texts or opened.catalog.roots()):
+        if not (paths or texts or opened.catalog.roots() or opened.catalog.counts().items):
             raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
         with progress(sys.stderr, quiet=quiet or as_json) as on_progress:
             report = _run(opened, paths or [], texts or [], options, on_progress)

@@ -13,6 +13,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind, TextRow
 from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.files import AnyPath
+from mmsearch.retrieval.remembered import told_apart
 from mmsearch.retrieval.report import IngestOptions, IngestReport
 from mmsearch.retrieval.sentences import Sentences, read_sentences
 
@@ -21,12 +22,13 @@ _DEFAULT = IngestOptions()
 
 
 def check_space(
-    catalog: Catalog, encoder: Encoder, options: IngestOptions, paths: Sequence[AnyPath]
+    catalog: Catalog, encoder: Encoder, options: IngestOptions, given: Sequence[AnyPath]
 ) -> None:
     """Refuse an encoder of another space than the library's, unless all is to be encoded anew.
 
-    Raises SpaceMismatchError, with the command that re-indexes; ModelError when all is to be
-    encoded anew and the library holds pictures that the model cannot encode.
+    `given` is what the command was to index, as its arguments. Raises SpaceMismatchError, with
+    the command that re-indexes; ModelError when all is to be encoded anew and the library holds
+    pictures that the model cannot encode.
     """
     current, space = catalog.space(), encoder.space
     if options.reindex and catalog.counts().images:
@@ -35,12 +37,12 @@ def check_space(
         return
     if catalog.counts().items == 0:
         return
-    given = " ".join(shlex.quote(os.fsdecode(path)) for path in paths) or "PATH"
+    command = ["mmsearch", "index", "--reindex", *map(os.fsdecode, given)]
+    command += ["--model", options.model or space.name, "--library", str(catalog.directory)]
     raise SpaceMismatchError(
-        f"the library holds vectors of the model {current.name}, not of {space.name}; keep to "
-        "that model, or encode the whole library anew: "
-        f"mmsearch index --reindex {given} --model {shlex.quote(options.model or space.name)} "
-        f"--library {shlex.quote(str(catalog.directory))}"
+        f"the library holds vectors of the model {current.name}, not of "
+        f"{told_apart(space, current)}; keep to that model, or encode the whole library anew: "
+        f"{shlex.join(command)}"
     )
 
 
@@ -62,7 +64,7 @@ def add_sentences(
     does not exist, DataError when it cannot be read, SpaceMismatchError as `ingest` does.
     """
     path = Path(os.path.realpath(file))
-    check_space(catalog, encoder, options, [file])
+    check_space(catalog, encoder, options, ["--texts", file])
     root = next(
         (r for r in catalog.roots() if r.path == str(path) and r.kind is RootKind.TEXTS), None
     )

@@ -146,9 +146,11 @@ class Library:
             return current
         import shlex
 
+        from mmsearch.retrieval.remembered import told_apart
+
         raise SpaceMismatchError(
             f"the library {self.directory} was indexed with the model {current.name}, not with "
-            f"{space.name}; ask it with that model, or encode it anew: "
+            f"{told_apart(space, current)}; ask it with that model, or encode it anew: "
             f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)} "
             f"--library {shlex.quote(str(self.directory))}"
         )

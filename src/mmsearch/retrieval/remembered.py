@@ -18,5 +18,10 @@ def remember_model(catalog: Catalog, space: Space, model: str | None) -> None:
         catalog.set_setting(_setting(space), model)
 
 
+def told_apart(space: Space, current: Space) -> str:
+    """Return the name of a space that is not the library's, which may have the same name."""
+    return "the one that has this name now" if space.name == current.name else space.name
+
+
 def _setting(space: Space) -> str:
     return f"model:{space.digest}"
