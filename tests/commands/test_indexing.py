@@ -186,6 +186,19 @@ def test_the_command_that_reindexes_takes_no_sentences_for_a_picture(
     assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
 
 
+@pytest.mark.parametrize("damaged", ["image.onnx", "text.onnx", "tokenizer.json"])
+def test_a_model_that_cannot_be_used_does_not_take_over_a_library(
+    run: Command, indexed: Path, tmp_path: Path, damaged: str
+) -> None:
+    make_model(tmp_path / "other", name="other")
+    file = tmp_path / "other" / damaged
+    file.write_bytes(bytes(reversed(file.read_bytes())))
+    refused = run("index", "--reindex", "--model", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert damaged in refused.stderr
+    assert run("query", "red", "-k", "1").stdout == f"1.000\t{indexed / 'red.png'}\n"
+
+
 def test_sentences_that_came_from_python_are_encoded_anew(
     run: Command, model: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,13 @@ class OnnxEncoder:
             give_back_memory()
         return rows
 
+    def try_texts(self) -> None:
+        """Load what sentences need, and let go of the network again. Raises ModelError."""
+        self._tokenizer()
+        if self._text is None:
+            self._loader.load(Modality.TEXT, self._sample)
+            give_back_memory()
+
     def load_tokenizer(self) -> None:
         """Load the tokenizer unless it is there; see `ahead.load_ahead`."""
         self._tokenizer()

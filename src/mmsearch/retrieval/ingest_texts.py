@@ -13,6 +13,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind, TextRow
 from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.files import AnyPath
+from mmsearch.retrieval.network import try_networks
 from mmsearch.retrieval.remembered import told_apart
 from mmsearch.retrieval.report import IngestOptions, IngestReport
 from mmsearch.retrieval.sentences import Sentences, read_sentences
@@ -27,15 +28,16 @@ def check_space(
     """Refuse an encoder of another space than the library's, unless all is to be encoded anew.
 
     `given` is what the command was to index, as its arguments. Raises SpaceMismatchError, with
-    the command that re-indexes; ModelError when all is to be encoded anew and the library holds
-    pictures that the model cannot encode.
+    the command that re-indexes; ModelError when all is to be encoded anew and the model cannot
+    encode what the library holds.
     """
-    current, space = catalog.space(), encoder.space
-    if options.reindex and catalog.counts().images:
+    current, space, counts = catalog.space(), encoder.space, catalog.counts()
+    if options.reindex and counts.images:
         check_pictures(encoder)
-    if current is None or current.digest == space.digest or options.reindex:
+    if current is None or current.digest == space.digest or counts.items == 0:
         return
-    if catalog.counts().items == 0:
+    if options.reindex:
+        try_networks(encoder, images=counts.images > 0)
         return
     command = ["mmsearch", "index", "--reindex", *map(os.fsdecode, given)]
     command += ["--model", options.model or space.name, "--library", str(catalog.directory)]

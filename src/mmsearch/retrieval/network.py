@@ -25,6 +25,30 @@ class SideBySide(Protocol):
         ...
 
 
+@runtime_checkable
+class Tried(Protocol):
+    """An encoder whose networks load when they are first used, and can be tried before."""
+
+    def load_images(self) -> None:
+        """Load the network of pictures unless it is there. Raises ModelError."""
+        ...
+
+    def try_texts(self) -> None:
+        """Load what sentences need, and let go of the network again. Raises ModelError."""
+        ...
+
+
+def try_networks(encoder: Encoder, *, images: bool) -> None:
+    """Load the networks of an encoder, that of pictures if `images`, to see that they can be used.
+
+    Raises ModelError when one cannot.
+    """
+    if isinstance(encoder, Tried):
+        encoder.try_texts()
+        if images:
+            encoder.load_images()
+
+
 def lanes(encoder: Encoder) -> int:
     """Return how many batches of pictures an encoder takes at once."""
     return max(1, encoder.lanes) if isinstance(encoder, SideBySide) else 1
