@@ -283,6 +283,23 @@ def test_a_process_that_cannot_start_is_one_error(
     assert decoder.processes() == []
 
 
+def test_a_process_that_is_ended_while_it_starts_is_started_again(
+    decoder: GuardedDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = str(tmp_path / "killed")
+    once = (
+        f"import os; first = not os.path.exists({mark!r}); open({mark!r}, 'w').close(); "
+        "first and os.kill(os.getpid(), 9); "
+    )
+    monkeypatch.setattr(guard, "_START", once + guard._START)
+    assert ask(decoder, draw(tmp_path / "a.png")).pixels is not None
+    monkeypatch.setattr(guard, "_START", "import os; os.kill(os.getpid(), 9)")
+    with GuardedDecoder(PREPROCESSING, Limits()) as other:
+        with pytest.raises(MMSearchError, match="ended from outside"):
+            ask(other, tmp_path / "a.png")
+        assert other.processes() == []
+
+
 def test_the_run_goes_on_after_a_decoder_that_does_not(catalog: Catalog, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     draw(folder / "a.png", RED)

@@ -33,6 +33,8 @@ _START: Final = (
 )
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _START_SECONDS: Final = 60.0
+_STARTS: Final = 3
+"""So often a process is started that something outside ends before it can work."""
 _CLOCK: Final = 5
 """By the clock a picture may take so many times its seconds of a processor."""
 _FROM_OUTSIDE: Final = (-signal.SIGKILL, -signal.SIGTERM)
@@ -147,7 +149,7 @@ class GuardedDecoder:
                 return self._idle.pop()
             closed = self._closed
         if not closed:
-            process = _Process(self._preprocessing, self._limits, self._large)
+            process = self._started(_STARTS)
             with self._changing:
                 self._all.add(process)
                 closed = self._closed
@@ -156,6 +158,15 @@ class GuardedDecoder:
             self._discard(process)
         raise _DiedError("the run was ended", None, again=False)
 
+    def _started(self, tries: int) -> "_Process":
+        """Return a new process. Raises MMSearchError when none can be started."""
+        try:
+            return _Process(self._preprocessing, self._limits, self._large)
+        except _DiedError as death:
+            if death.again and tries > 1:
+                return self._started(tries - 1)
+            raise _not_started(death.reason) from death
+
     def _discard(self, process: "_Process") -> None:
         with self._changing:
             self._all.discard(process)
@@ -163,7 +174,7 @@ class GuardedDecoder:
 
 
 class _Process:
-    """One decoding process and the socket that leads to it."""
+    """A decoding process and the socket that leads to it. Raises _DiedError if it cannot start."""
 
     def __init__(self, preprocessing: Preprocessing, limits: Limits, large: Lock) -> None:
         self._shape = preprocessing.size
@@ -176,7 +187,8 @@ class _Process:
                 self._process = _spawn(theirs.fileno())
             except OSError as error:
                 ours.close()
-                raise _not_started(error.strerror or "no reason known") from error
+                reason = error.strerror or "no reason known"
+                raise _DiedError(reason, None, again=False) from error
         self._greet(pickle.dumps((preprocessing, limits)))
         ours.settimeout(_CLOCK * limits.seconds)
 
@@ -227,9 +239,9 @@ class _Process:
             send(self._channel, Kind.SETTINGS, settings)
             receive(self._channel)
         except _DEFECTIVE as error:
-            reason, _ = self._cause_of_death()
+            reason, again = self._cause_of_death()
             self.end()
-            raise _not_started(reason) from error
+            raise _DiedError(reason, None, again=again) from error
 
     def _send(self, file: int, suffix: bytes) -> None:
         head = HEAD.pack(Kind.READ.value, len(suffix))
