@@ -108,11 +108,11 @@ class OnnxEncoder:
         return rows
 
     def try_texts(self) -> None:
-        """Load what sentences need, and let go of the network again. Raises ModelError."""
-        self._tokenizer()
-        if self._text is None:
-            self._loader.load(Modality.TEXT, self._sample)
-            give_back_memory()
+        """Encode a drawn sentence, and let go of the network again. Raises ModelError."""
+        network = self._text or self._loader.load(Modality.TEXT, self._sample)
+        network.run(self._sample(network, 1))
+        del network
+        give_back_memory()
 
     def load_tokenizer(self) -> None:
         """Load the tokenizer unless it is there; see `ahead.load_ahead`."""

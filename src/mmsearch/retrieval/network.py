@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from typing import Final, Protocol, runtime_checkable
 
-from mmsearch.core import Encoder, Pixels, Space, Vectors
+from mmsearch.core import Encoder, Modality, Pixels, Space, Vectors
 
 _SMALLEST_SHARE: Final = 4
 
@@ -29,24 +29,24 @@ class SideBySide(Protocol):
 class Tried(Protocol):
     """An encoder whose networks load when they are first used, and can be tried before."""
 
-    def load_images(self) -> None:
-        """Load the network of pictures unless it is there. Raises ModelError."""
+    def seconds(self, tower: Modality, count: int, /) -> float:
+        """Return the seconds that a batch of drawn pictures takes. Raises ModelError."""
         ...
 
     def try_texts(self) -> None:
-        """Load what sentences need, and let go of the network again. Raises ModelError."""
+        """Encode a drawn sentence, and let go of the network again. Raises ModelError."""
         ...
 
 
 def try_networks(encoder: Encoder, *, images: bool) -> None:
-    """Load the networks of an encoder, that of pictures if `images`, to see that they can be used.
+    """Run the networks of an encoder, that of pictures if `images`, to see that they can be used.
 
     Raises ModelError when one cannot.
     """
     if isinstance(encoder, Tried):
         encoder.try_texts()
         if images:
-            encoder.load_images()
+            encoder.seconds(Modality.IMAGE, 1)
 
 
 def lanes(encoder: Encoder) -> int:
