@@ -4,15 +4,16 @@ The threads of this process wait for a disk or for a decoding process (`guard.py
 decode themselves.
 """
 
+import errno
 import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from mmsearch.errors import DecodeError
+from mmsearch.errors import DecodeError, MMSearchError
 from mmsearch.retrieval.decode import open_picture
 from mmsearch.retrieval.files import open_regular
 from mmsearch.retrieval.guard import Decoded, GuardedDecoder
@@ -21,6 +22,8 @@ from mmsearch.retrieval.scan import Found
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,18 @@ class Reading:
 def read_task(task: Task, decoder: GuardedDecoder) -> Reading:
     """Read, digest, decode and resize one file; what goes wrong is in the result.
 
-    Raises MMSearchError when no decoding process can be started.
+    Raises MMSearchError when no decoding process can be started, or too many files are open
+    already, which is no failing of this one.
     """
     try:
         with open_picture(task.found.path) as file:
             suffix = os.fsdecode(os.path.splitext(task.found.path)[1])  # noqa: PTH122 - bytes
             return Reading(task, decoder.decode(file.fileno(), suffix))
     except DecodeError as error:
-        vanished = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+            raise MMSearchError(f"{error.reason}; `ulimit -n` allows more") from error
+        vanished = isinstance(cause, FileNotFoundError | NotADirectoryError)
         return Reading(task, Decoded(reason=error.reason), vanished)
 
 
