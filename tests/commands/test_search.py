@@ -109,6 +109,11 @@ def test_a_dash_reads_one_question_a_line(run: Command, indexed: Path) -> None:
     assert [row.split(",")[0] for row in table[1:]] == ["red", "blue"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_question(run: Command, indexed: Path) -> None:
+    done = run("query", "-", "-k", "1", stdin="\ufeffred\r\n")
+    assert done.stdout == f"1.000\t{indexed / 'red.png'}\tred\n"
+
+
 def test_a_dash_answers_each_line_before_the_next_is_written(indexed: Path) -> None:
     command = [sys.executable, "-m", "mmsearch", "query", "-", "-k", "1", "--json"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:

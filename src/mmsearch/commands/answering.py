@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmsearch.retrieval.library import Library
 
 _STDIN: Final = "-"
+_BYTE_ORDER_MARK: Final = "\ufeff"  # with which some shells and editors begin a text
 
 
 def answer(flags: Flags) -> int:
@@ -145,7 +146,7 @@ def _form(flags: Flags) -> Form:
 def _lines() -> Iterator[tuple[int, str]]:
     """Yield the number, from 1, and the text of each line of stdin that is not blank."""
     for number, line in enumerate(sys.stdin.buffer, start=1):
-        text = line.decode("utf-8", "replace").strip()
+        text = line.decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK).strip()
         if text:
             yield number, text
 
