@@ -14,7 +14,7 @@ from tests.retrieval.hub_server import LARGE, Hub, serving
 from tests.retrieval.onnx_models import make_model
 from tests.retrieval.ready_pairs import DIM, Shape, photo_server, transformers_js
 
-from mmsearch.errors import ConfigError, MissingExtraError, ModelError
+from mmsearch.errors import ConfigError, InputError, MissingExtraError, ModelError
 from mmsearch.retrieval import adding, download, models
 from mmsearch.retrieval.adding import AddOptions, add_model
 from mmsearch.retrieval.encoder import OnnxEncoder
@@ -268,6 +268,17 @@ def test_pictures_to_calibrate_on_need_a_folder_and_a_purpose(tmp_path: Path) ->
         AddOptions(calibrate=tmp_path)
     with pytest.raises(ConfigError, match="no folder of pictures"):
         AddOptions(int8=True, calibrate=tmp_path / "none")
+
+
+def test_a_folder_without_pictures_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    monkeypatch.setattr(adding, "_make", lambda *_: pytest.fail("it began"))
+    options = AddOptions(int8=True, calibrate=tmp_path / "photos")
+    with pytest.raises(InputError, match="holds no pictures"):
+        add_model(str(photo_server(tmp_path / "pair")), options)
 
 
 def test_8_bit_networks_are_tried_on_the_users_pictures(tmp_path: Path) -> None:

@@ -63,6 +63,10 @@ def add_model(text: str, options: AddOptions, watch: Watch = QUIET) -> ModelFold
     _check_free(name, options)
     if options.int8:
         require_packages(QUANTISER)
+    if options.calibrate is not None:
+        from mmsearch.retrieval.int8_samples import require_pictures
+
+        require_pictures(options.calibrate)
     with changing_models() as directory:
         folder = _make(spec, directory / name, options, watch)
     if options.default:

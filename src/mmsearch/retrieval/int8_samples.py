@@ -9,6 +9,7 @@ import numpy as np
 
 from mmsearch.core import Pixels, Preprocessing
 from mmsearch.errors import DataError, DecodeError, InputError
+from mmsearch.retrieval.candidates import is_picture
 from mmsearch.retrieval.captions.data import CaptionedImage
 from mmsearch.retrieval.captions.load import load_captions
 from mmsearch.retrieval.decode import decode
@@ -30,6 +31,12 @@ class Int8Samples:
     labelled: Sequence[tuple[Pixels, Sequence[str]]] | None = None
 
 
+def require_pictures(folder: Path) -> None:
+    """Raise InputError for a folder without pictures, before a model is made that wants them."""
+    if not _captioned(folder) and not any(is_picture(bytes(file)) for file in _files(folder)):
+        raise _no_pictures(folder)
+
+
 def read_int8_samples(folder: Path, preprocessing: Preprocessing) -> Int8Samples:
     """Read what a folder holds: captioned data, as `evaluate` takes it, else its pictures.
 
@@ -45,8 +52,12 @@ def read_int8_samples(folder: Path, preprocessing: Preprocessing) -> Int8Samples
     files = _spread(_files(folder))
     pictures = [p for file in files if (p := _pixels(file, preprocessing)) is not None]
     if not pictures:
-        raise InputError(f"{folder} holds no pictures; give a folder of them to --calibrate")
+        raise _no_pictures(folder)
     return Int8Samples(pictures)
+
+
+def _no_pictures(folder: Path) -> InputError:
+    return InputError(f"{folder} holds no pictures; give a folder of them to --calibrate")
 
 
 def _captioned(folder: Path) -> list[CaptionedImage]:
