@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from measuring import Facts, seconds, size, table
 
 _AGAINST = """From an empty library, the same randomly initialised ViT-B/32 at 256 pixels, drawn
-JPEGs, in turn. Of rclip, a query without indexing is taken off; ours is the whole process. Memory
-is the largest sum over all processes of a tool:"""
+JPEGs, in turn. A run without anything to index is taken off both: of rclip, a query alone; of ours,
+a second `index`. Memory is the largest sum over all processes of a tool:"""
 _STAGES = """Where the time of those runs went, as `index -v` says it. Stages go on side by side:
 decoding and preprocessing in seconds of a processor, the network summed over batches that are
 encoded at once:"""
