@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.commands.border import say
 from mmsearch.commands.options import JsonOption, LibraryOption, ModelOption, library_directory
 from mmsearch.commands.results import one_line
 from mmsearch.errors import InputError
@@ -167,12 +168,8 @@ def _use(batch_size: int | None) -> "Use":
         batch_size=batch_size or DEFAULT_USE.batch_size,
         lanes=min(available_processors(), _MOST_LANES),
         verified=True,
-        say=_say,
+        say=say,
     )
-
-
-def _say(line: str) -> None:
-    typer.echo(f"mmsearch: {one_line(line)}", err=True)
 
 
 def _summarise(library: "Library", report: "IngestReport", *, verbose: bool) -> None:
@@ -231,13 +228,13 @@ def _watch(
 
     as_json, quiet = shown
 
-    def say(line: str) -> None:
+    def warn(line: str) -> None:
         typer.echo(f"mmsearch: warning: {one_line(line)}".encode(*_BYTES), err=True)
 
     if not quiet:
         typer.echo("mmsearch: watching; Ctrl-C ends", err=True)
     options = replace(options, reindex=False, retry_failed=False)
-    for report in watch(library, places, options, say):
+    for report in watch(library, places, options, warn):
         _warn(library, report)
         library.warnings.clear()
         if as_json:

@@ -76,11 +76,6 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    @property
-    def writable(self) -> bool:
-        """Whether this catalog was opened for writing."""
-        return self._writer is not None
-
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let everything read inside see one moment, whatever a writer commits meanwhile."""

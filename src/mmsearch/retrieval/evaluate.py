@@ -1,6 +1,5 @@
 """Measure a model on captioned images: decode, encode, rank, summarise."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,6 +21,7 @@ from mmsearch.retrieval.metrics import (
     mean_metrics,
     metrics,
 )
+from mmsearch.retrieval.processors import available_processors
 from mmsearch.retrieval.reading import in_order
 
 T = TypeVar("T")
@@ -168,7 +168,9 @@ def _decoded(
         except DecodeError as error:
             return image, error.reason
 
-    return in_order(settings.threads or os.cpu_count() or 1, 2 * settings.batch_size, read, images)
+    return in_order(
+        settings.threads or available_processors(), 2 * settings.batch_size, read, images
+    )
 
 
 def _encode_texts(

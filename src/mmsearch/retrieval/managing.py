@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mmsearch.errors import LibraryBusyError, ModelError
+from mmsearch.index.database import fsync_directory
 from mmsearch.retrieval import models
 from mmsearch.retrieval.models import InstalledModel, installed_models
 from mmsearch.retrieval.specs import DEFAULT_FILE
@@ -75,7 +76,7 @@ def put_in_place(new: Path, path: Path) -> None:
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
-    _sync_folder(path.parent)
+    fsync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -132,12 +133,4 @@ def _sync(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync_directory(folder)
