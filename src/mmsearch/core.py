@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsearch.conditions import Condition
 from mmsearch.errors import ConfigError
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -122,6 +123,24 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Photo:
+    """What a picture's file says of it, apart from what it shows.
+
+    `width` and `height` in pixels, upright. `taken` is the camera's clock as seconds since
+    1970-01-01T00:00 on that clock, without a zone. `latitude` and `longitude` in degrees north
+    and east. `fingerprint` is the 64-bit difference hash of the picture, unsigned.
+    """
+
+    width: int
+    height: int
+    taken: int | None
+    camera: str | None
+    latitude: float | None
+    longitude: float | None
+    fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
 class TextTerm:
     """A sentence to look for; a negative weight pushes away."""
 
@@ -131,10 +150,14 @@ class TextTerm:
 
 @dataclass(frozen=True, slots=True)
 class ImageTerm:
-    """A picture to look for: (h, w, 3) uint8 RGB."""
+    """A picture to look for: (h, w, 3) uint8 RGB.
+
+    `digest` is the hex SHA-256 of its file, so that it can be left out of its own results.
+    """
 
     pixels: Pixels
     weight: float = 1.0
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +171,47 @@ class ItemTerm:
 Term: TypeAlias = TextTerm | ImageTerm | ItemTerm
 
 
+class Mode(StrEnum):
+    """What ranks: the vectors, the words of names, captions and labels, or both."""
+
+    VECTOR = "vector"
+    TEXT = "text"
+    HYBRID = "hybrid"
+
+
+class Negation(StrEnum):
+    """How negative terms act: taken off the sum, or projected out of it."""
+
+    SUBTRACT = "subtract"
+    PROJECT = "project"
+
+
+class Cutoff(StrEnum):
+    """What happens to answers that are no better than chance."""
+
+    OFF = "off"
+    MARK = "mark"
+    DROP = "drop"
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question: the weighted sum of its terms, the k best items of `target`.
+    """A question: weighted terms, the k best items of `target` for which `where` holds.
 
     `target` None means any modality the library holds. `online`: leave out what lies on a drive
-    or in a folder that is not there now.
+    or in a folder that is not there now. `own`: a picture that is a term may be its own answer.
     """
 
     terms: tuple[Term, ...]
     k: int = 10
     target: Modality | None = Modality.IMAGE
     online: bool = False
+    where: Condition | None = None
+    mode: Mode = Mode.VECTOR
+    negation: Negation = Negation.PROJECT
+    min_score: float | None = None
+    cutoff: Cutoff = Cutoff.OFF
+    own: bool = False
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -170,11 +222,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result. `rank` 1 is best; `score` is the cosine."""
+    """One result. `rank` 1 is best; `score` is the cosine; `weak`: no better than chance."""
 
     rank: int
     score: float
     item: Item
+    weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)

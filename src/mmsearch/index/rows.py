@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import Modality, Space
+from mmsearch.core import Modality, Photo, Space
 from mmsearch.errors import InputError
 from mmsearch.index.policy import IndexKind, Parameters
 
@@ -105,6 +105,7 @@ class FileRow:
     mtime_ns: int
     digest: str
     vector: NDArray[np.float32]
+    photo: Photo | None = None
 
 
 @dataclass(frozen=True, slots=True)
