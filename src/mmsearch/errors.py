@@ -6,6 +6,7 @@ MMSearchError
 │   ├── DataError           caption data: nothing usable, unknown layout
 │   ├── ModelError          a model folder or model spec that cannot be used
 │   ├── ConfigError         a setting that is unknown or out of range
+│   ├── QueryError          a question or a condition that cannot be understood
 │   ├── SpaceMismatchError  vectors of another joint space
 │   └── MissingExtraError   an optional dependency is not installed
 ├── LibraryBusyError        another process is writing (exit code 2)
@@ -42,6 +43,10 @@ class ModelError(InputError):
 
 class ConfigError(InputError):
     """A setting is unknown or out of range."""
+
+
+class QueryError(InputError):
+    """A question or a condition cannot be understood; the message says where and what may stand."""
 
 
 class SpaceMismatchError(InputError):
