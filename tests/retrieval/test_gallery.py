@@ -13,7 +13,8 @@ from tests.retrieval.drawing import BLUE, RED, draw
 
 from mmsearch.core import Hit, Item, Modality
 from mmsearch.errors import DecodeError, InputError
-from mmsearch.retrieval.gallery import Section, gallery_page, thumbnail, write_gallery
+from mmsearch.retrieval.gallery import Section, gallery_page, write_gallery
+from mmsearch.retrieval.thumbnails import data_uri
 
 
 def _hit(path: Path | str | None = None, text: str | None = None, score: float = 0.5) -> Hit:
@@ -46,9 +47,9 @@ class _Resources(HTMLParser):
 
 
 def test_a_thumbnail_keeps_the_shape_and_fits(tmp_path: Path) -> None:
-    wide = _decoded(thumbnail(draw(tmp_path / "wide.jpg", RED, (1200, 300))))
+    wide = _decoded(data_uri(draw(tmp_path / "wide.jpg", RED, (1200, 300))))
     assert wide.size == (240, 60)
-    small = _decoded(thumbnail(draw(tmp_path / "small.png", BLUE, (30, 20))))
+    small = _decoded(data_uri(draw(tmp_path / "small.png", BLUE, (30, 20))))
     assert small.size == (30, 20)
     red, green, blue = small.convert("RGB").getpixel((5, 5))  # type: ignore[misc]
     assert (red < 10, green < 10, blue > 240) == (True, True, True)
@@ -58,18 +59,18 @@ def test_a_thumbnail_is_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (400, 100)).save(tmp_path / "turned.jpg", exif=exif)
-    assert _decoded(thumbnail(tmp_path / "turned.jpg")).size == (60, 240)
+    assert _decoded(data_uri(tmp_path / "turned.jpg")).size == (60, 240)
 
 
 def test_a_thumbnail_of_no_picture_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DecodeError):
-        thumbnail(tmp_path / "absent.jpg")
+        data_uri(tmp_path / "absent.jpg")
 
 
 def test_a_pipe_where_a_picture_was_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(DecodeError, match="not a file"):
-        thumbnail(tmp_path / "pipe.jpg")
+        data_uri(tmp_path / "pipe.jpg")
 
 
 def test_a_thumbnail_of_a_very_large_picture_is_made_without_a_warning(
@@ -77,7 +78,7 @@ def test_a_thumbnail_of_a_very_large_picture_is_made_without_a_warning(
 ) -> None:
     file = draw(tmp_path / "large.png", RED, (480, 400))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # Pillow warns from here on
-    assert _decoded(thumbnail(file)).size == (240, 200)
+    assert _decoded(data_uri(file)).size == (240, 200)
 
 
 def test_the_page_fetches_nothing_but_what_it_holds(tmp_path: Path) -> None:

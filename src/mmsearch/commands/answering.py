@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from mmsearch.commands.border import EXIT_INPUT, EXIT_NOTHING, say
 from mmsearch.commands.plain_query import Flags, Target
-from mmsearch.commands.results import Form, csv_header, failed, several, single
+from mmsearch.commands.presenting import Presenter
+from mmsearch.commands.results import Answer, Form, csv_header, failed, several, single
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class _Answers:
         from mmsearch.retrieval.query import choose_target
 
         self._library = library
+        self._presenter = Presenter(library.catalog, flags, form)
         self._flags = flags
         self._form = form
         self._pictures = tuple(library.image_term(file) for file in flags.image)
@@ -62,10 +64,11 @@ class _Answers:
 
     def one(self, text: str | None) -> int:
         """Print the answers to the one question; return the exit code."""
-        hits = self._ask(text)
-        _write(single(hits, self._form))
-        self._write_gallery([(text, hits)])
-        return 0 if hits else EXIT_NOTHING
+        answer = self._presenter.answer(self._ask(text))
+        for part in self._presenter.table(answer) or [single(answer, self._form)]:
+            _write(part)
+        self._write_gallery([(text, answer)])
+        return 0 if answer.hits else EXIT_NOTHING
 
     def each_line(self) -> int:
         """Print the answers to every line of stdin as it comes; return the exit code.
@@ -75,22 +78,22 @@ class _Answers:
         gc.freeze()  # what was loaded stays
         gc.enable()
         if self._form is Form.CSV:
-            _write(csv_header(named=True))
+            _write(csv_header(self._presenter.answer([]), named=True))
         asked = found = bad = 0
-        shown: list[tuple[str | None, list[Hit]]] = []
+        shown: list[tuple[str | None, Answer]] = []
         for number, text in _lines():
             asked += 1
             try:
-                hits = self._ask(text)
+                answer = self._presenter.answer(self._ask(text))
             except InputError as error:
                 bad += 1
                 say(f"error: line {number}: {error}")
                 _write(failed(text, str(error), self._form))
                 continue
-            found += len(hits)
-            _write(several(text, hits, self._form))
+            found += len(answer.hits)
+            _write(several(text, answer, self._form))
             if self._flags.html is not None:
-                shown.append((text, hits))
+                shown.append((text, answer))
         if asked == 0:
             raise InputError("there was no question on standard input; give one a line")
         self._write_gallery(shown)
@@ -118,12 +121,15 @@ class _Answers:
                 target = self._choose(terms, texts=self._texts)
         return Query(terms, self._flags.k, target, self._flags.online)
 
-    def _write_gallery(self, answers: "Sequence[tuple[str | None, list[Hit]]]") -> None:
+    def _write_gallery(self, answers: "Sequence[tuple[str | None, Answer]]") -> None:
         if self._flags.html is None:
             return
         from mmsearch.retrieval.gallery import Section, write_gallery
 
-        sections = [Section(text, self._flags.image, tuple(hits)) for text, hits in answers]
+        sections = [
+            Section(text, self._flags.image, tuple(answer.hits), answer.details, answer.groups)
+            for text, answer in answers
+        ]
         write_gallery(self._flags.html, sections)
 
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from mmsearch.retrieval.ordering import Grouping, Sort
+
 _COMPLETION: Final = "_MMSEARCH_COMPLETE"
 _MOST_DIGITS: Final = 18  # Python refuses to read thousands of them
 
@@ -20,6 +22,16 @@ class Target(StrEnum):
 
     IMAGES = "images"
     TEXTS = "texts"
+
+
+class Thumbnails(StrEnum):
+    """How a terminal draws pictures; AUTO finds out, OFF prints lines."""
+
+    AUTO = "auto"
+    KITTY = "kitty"
+    ITERM2 = "iterm2"
+    SIXEL = "sixel"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,10 @@ class Flags:
     null: bool = False
     html: Path | None = None
     online: bool = False
+    sort: Sort = Sort.SCORE
+    reverse: bool = False
+    group: Grouping | None = None
+    thumbnails: Thumbnails = Thumbnails.AUTO
     library: Path | None = None
     model: str | None = None
 
@@ -50,11 +66,16 @@ def _whole_number(word: str) -> int:
     return int(word)
 
 
-def _target(word: str) -> Target:
-    try:
-        return Target(word)
-    except ValueError as error:
-        raise _NotPlainError from error
+def _one_of(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """Return what reads a word that must be one of the choices."""
+
+    def read(word: str) -> StrEnum:
+        try:
+            return choices(word)
+        except ValueError as error:
+            raise _NotPlainError from error
+
+    return read
 
 
 SWITCHES: Final[Mapping[str, str]] = {
@@ -64,12 +85,16 @@ SWITCHES: Final[Mapping[str, str]] = {
     "--null": "null",
     "-0": "null",
     "--online": "online",
+    "--reverse": "reverse",
 }
 VALUES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
-    "--for": ("target", _target),
+    "--for": ("target", _one_of(Target)),
     "--top": ("k", _whole_number),
     "-k": ("k", _whole_number),
     "--html": ("html", Path),
+    "--sort": ("sort", _one_of(Sort)),
+    "--group": ("group", _one_of(Grouping)),
+    "--thumbnails": ("thumbnails", _one_of(Thumbnails)),
     "--library": ("library", Path),
     "--model": ("model", str),
     "--image": ("image", Path),

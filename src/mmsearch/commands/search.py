@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from mmsearch.commands.options import JsonOption, LibraryOption, ModelOption
-from mmsearch.commands.plain_query import Flags, Target
+from mmsearch.commands.plain_query import Flags, Target, Thumbnails
+from mmsearch.retrieval.ordering import Grouping, Sort
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +59,20 @@ def query(
             "--online", help="Leave out what lies on a drive or in a folder that is not there now."
         ),
     ] = False,
+    sort: Annotated[
+        Sort, typer.Option("--sort", help="Order of the answers: best, newest, or by name.")
+    ] = Sort.SCORE,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    group: Annotated[
+        Grouping | None,
+        typer.Option(
+            "--group", help="Put answers of a day or folder together.", show_default=False
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        Thumbnails,
+        typer.Option("--thumbnails", help="How the terminal draws pictures; auto finds out."),
+    ] = Thumbnails.AUTO,
     library: LibraryOption = None,
     model: ModelOption = None,
 ) -> None:
@@ -81,6 +96,10 @@ def query(
         null=null,
         html=html,
         online=online,
+        sort=sort,
+        reverse=reverse,
+        group=group,
+        thumbnails=thumbnails,
         library=library,
         model=model,
     )

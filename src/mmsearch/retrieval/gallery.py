@@ -1,25 +1,18 @@
 """A page of answers that opens anywhere: one HTML file with its pictures inside."""
 
-import base64
 import html
-import io
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from PIL import Image
-
-from mmsearch.core import Hit, Interpolation, Pixels, Preprocessing, Resize
+from mmsearch.core import Hit
 from mmsearch.errors import DecodeError, InputError
-from mmsearch.retrieval.colour import orientation
-from mmsearch.retrieval.decode import decode_bytes, read_bytes, shown
-from mmsearch.retrieval.files import AnyPath
-from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
+from mmsearch.retrieval.decode import shown
+from mmsearch.retrieval.details import Details, facts, known
+from mmsearch.retrieval.ordering import Group
+from mmsearch.retrieval.thumbnails import data_uri
 
-THUMBNAIL: Final = 240
-_QUALITY: Final = 82
 _FORBIDDEN = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; --back: #f6f6f4; --card: #fff; --ink: #1d1d1b; --soft: #6f6f6a;
@@ -52,16 +45,27 @@ blockquote { flex: 1; margin: 0; padding: 1rem; font-size: 1.02rem; overflow-wra
 .bar i { display: block; height: 100%; border-radius: 2px; background: var(--accent); }
 .name { overflow-wrap: anywhere; }
 .folder { color: var(--soft); font-size: .78rem; overflow-wrap: anywhere; }
+.facts .weak { color: #b3261e; }
+h2 { margin: 0 0 .75rem; font-size: 1.05rem; overflow-wrap: anywhere; }
+code { padding: .05em .4em; border-radius: 4px; background: var(--line); font-size: .85em;
+  overflow-wrap: anywhere; }
 """.strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One question and its answers. `text` None: the question is its `images` alone."""
+    """One question and its answers. `text` None: the question is its `images` alone.
+
+    `details` of the items by id; `groups` of the hits when they are shown so; `notes`: what
+    else was asked, such as filters, a line each.
+    """
 
     text: str | None
     images: tuple[Path, ...]
     hits: tuple[Hit, ...]
+    details: Mapping[int, Details] = field(default_factory=dict)
+    groups: Sequence[Group] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def write_gallery(file: Path, sections: Iterable[Section]) -> None:
@@ -99,61 +103,45 @@ def gallery_page(sections: Sequence[Section]) -> str:
     )
 
 
-def thumbnail(path: AnyPath) -> str:
-    """Return a picture as a JPEG data URI that fits 240 x 240 pixels. Raises DecodeError."""
-    try:
-        pixels = _small(read_bytes(path), os.path.splitext(os.fsdecode(path))[1])  # noqa: PTH122
-    except DecodeError as error:
-        raise DecodeError(error.reason, shown(path)) from error
-    image = Image.fromarray(pixels)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _small(data: bytes, suffix: str) -> Pixels:
-    """Decode a picture at the size of its thumbnail, which its header tells."""
-    picture = embedded_picture(data, suffix)
-    rest = suffix if picture is data else ""  # a RAW photo's preview is an ordinary picture
-    try:
-        with quiet_pillow(), identify(picture, rest) as image:
-            width, height = image.size
-            if orientation(image) >= 5:
-                width, height = height, width
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DecodeError("damaged picture") from error
-    scale = min(1.0, THUMBNAIL / max(width, height))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    none, unit = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    smaller = Preprocessing(size, Resize.SQUASH, Interpolation.LANCZOS, none, unit)
-    return decode_bytes(picture, smaller, suffix=rest)
-
-
 def _section(section: Section) -> str:
     pictures = "".join(_question_image(path) for path in section.images)
     title = _escaped(section.text) if section.text else "Like this picture"
     count = len(section.hits)
     found = "nothing was found" if count == 0 else f"{count} answer{'s' if count > 1 else ''}"
-    top = max((hit.score for hit in section.hits), default=1.0)
-    cards = "\n".join(_card(hit, top) for hit in section.hits)
+    notes = "".join(f"<p><code>{_escaped(note)}</code></p>" for note in section.notes)
     return (
-        f"<header>{pictures}<div><h1>{title}</h1><p>{found}</p></div></header>\n"
-        f"<ol>\n{cards}\n</ol>"
+        f"<header>{pictures}<div><h1>{title}</h1><p>{found}</p>{notes}</div></header>\n"
+        + "\n".join(_lists(section))
     )
+
+
+def _lists(section: Section) -> Iterable[str]:
+    """Yield the cards, in groups when there are any."""
+    top = max((hit.score for hit in section.hits), default=1.0)
+    if section.groups is None:
+        yield _list(section.hits, section, top)
+    for group in section.groups or ():
+        yield f"<h2>{_escaped(group.name)}</h2>\n{_list(group.hits, section, top)}"
+
+
+def _list(hits: Sequence[Hit], section: Section, top: float) -> str:
+    cards = "\n".join(_card(hit, known(section.details, hit), top) for hit in hits)
+    return f"<ol>\n{cards}\n</ol>"
 
 
 def _question_image(path: Path) -> str:
     try:
-        return f'<img src="{thumbnail(path)}" alt="the picture asked with">'
+        return f'<img src="{data_uri(path)}" alt="the picture asked with">'
     except DecodeError:
         return ""
 
 
-def _card(hit: Hit, top: float) -> str:
+def _card(hit: Hit, details: Details, top: float) -> str:
     item = hit.item
     width = 100 * max(0.0, min(1.0, hit.score / top)) if top > 0 else 0
+    weak = ' <span class="weak">no better than chance</span>' if hit.weak else ""
     facts = (
-        f"<b>{hit.score:.3f}</b> <span>no. {hit.rank}</span>"
+        f"<b>{hit.score:.3f}</b> <span>no. {hit.rank}</span>{weak}"
         f'<div class="bar"><i style="width:{width:.1f}%"></i></div>'
     )
     if item.path is None:
@@ -161,12 +149,23 @@ def _card(hit: Hit, top: float) -> str:
         return f'<li>{content}<div class="facts">{facts}</div></li>'
     folder, name = os.path.split(item.path)
     place = f'<div class="name">{_escaped(name)}</div><div class="folder">{_escaped(folder)}</div>'
-    return f'<li>{_picture(item.path)}<div class="facts">{facts}{place}</div></li>'
+    return (
+        f'<li>{_picture(item.path)}<div class="facts">{facts}{place}{_extras(details)}</div></li>'
+    )
+
+
+def _extras(details: Details) -> str:
+    """Return what is known of a picture beside its place."""
+    parts = facts(details)
+    lines = [f'<div class="folder">{_escaped(" · ".join(parts))}</div>'] if parts else []
+    lines += [f"<div>{_escaped(caption)}</div>" for caption in details.captions[:1]]
+    labels = "".join(f"<code>{_escaped(label)}</code> " for label in details.labels)
+    return "".join(lines) + (f"<div>{labels}</div>" if labels else "")
 
 
 def _picture(path: str) -> str:
     try:
-        source = thumbnail(path)
+        source = data_uri(path)
     except DecodeError as error:
         return f'<div class="absent">cannot be shown:<br>{_escaped(error.reason)}</div>'
     link = html.escape(Path(path).as_uri())
