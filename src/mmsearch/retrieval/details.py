@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mmsearch.core import Hit, Item, Photo
-from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a camera's clock has no zone
@@ -28,6 +27,8 @@ NOTHING: Final = Details()
 
 def details_of(catalog: Catalog, hits: Sequence[Hit]) -> dict[int, Details]:
     """Return the details of the items of some hits, by id. Three queries."""
+    from mmsearch.index import attributes
+
     numbers = [hit.item.id for hit in hits]
     with catalog.snapshot():
         photos = attributes.photos(catalog, numbers)
