@@ -200,6 +200,8 @@ class Query:
 
     `target` None means any modality the library holds. `online`: leave out what lies on a drive
     or in a folder that is not there now. `own`: a picture that is a term may be its own answer.
+    `mode` None is VECTOR, except for words that the model does not know: these are looked for as
+    text.
     """
 
     terms: tuple[Term, ...]
@@ -207,7 +209,7 @@ class Query:
     target: Modality | None = Modality.IMAGE
     online: bool = False
     where: Condition | None = None
-    mode: Mode = Mode.VECTOR
+    mode: Mode | None = None
     negation: Negation = Negation.PROJECT
     min_score: float | None = None
     cutoff: Cutoff = Cutoff.OFF
