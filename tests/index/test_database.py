@@ -99,7 +99,7 @@ def test_another_programs_database_is_refused(directory: Path) -> None:
 def test_a_newer_schema_is_refused_with_an_instruction(library: Path) -> None:
     change(
         library,
-        "INSERT INTO _sqlite_migrations VALUES (3, 'mmsearch', 'more', '2030')",
+        "INSERT INTO _sqlite_migrations VALUES (99, 'mmsearch', 'more', '2030')",
         "PRAGMA user_version = 99",
     )
     for write in (False, True):
@@ -109,7 +109,7 @@ def test_a_newer_schema_is_refused_with_an_instruction(library: Path) -> None:
 
 def test_every_migration_has_its_number(catalog: Catalog) -> None:
     names = [row[0] for row in catalog.rows("SELECT name FROM _sqlite_migrations ORDER BY id")]
-    assert names == ["create_tables", "guard_rows"]
+    assert names == ["create_tables", "guard_rows", "describe_items"]
     assert len(names) == database.SCHEMA_VERSION
     assert catalog.rows("PRAGMA user_version") == [(database.SCHEMA_VERSION,)]
     assert migrations.name == "mmsearch"

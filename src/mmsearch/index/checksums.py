@@ -10,6 +10,12 @@ ItemValues: TypeAlias = tuple[int, str, int | None, bytes | None, str | None, by
 
 ITEM_COLUMNS: Final = "id, modality, root_id, path, text, digest, size, mtime_ns"
 FAILURE_COLUMNS: Final = "path, root_id, reason, size, mtime_ns, digest, at"
+PHOTO_COLUMNS: Final = (
+    "item_id, width, height, taken, camera, latitude, longitude, fingerprint"  # signed
+)
+LABEL_COLUMNS: Final = "item_id, name, source, score"
+CAPTION_COLUMNS: Final = "item_id, place, text"
+FUSED_COLUMNS: Final = "space_id, item_id, weight, captions, vector"
 
 
 class DamagedRowError(Exception):
@@ -32,6 +38,16 @@ def checked_item(values: ItemValues, crc: int | None) -> ItemValues:
     if item_checksum(values) != crc:
         raise DamagedRowError(f"the row of item {values[0]} does not match its checksum")
     return values
+
+
+def checked(row: Sequence[Any], what: str) -> Sequence[Any]:
+    """Return a row without its checksum, the last value.
+
+    Raises DamagedRowError when it does not match; `what` says of what the row is.
+    """
+    if row_checksum(row[:-1]) != row[-1]:
+        raise DamagedRowError(f"{what} of item {row[0]} does not match its checksum")
+    return row[:-1]
 
 
 def row_checksum(values: Sequence[Any]) -> int:

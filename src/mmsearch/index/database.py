@@ -15,7 +15,7 @@ FILE = "catalog.sqlite"
 SWAP = f"{FILE}.swap"  # a repaired catalog that is about to take the place of the old one
 QUARANTINE = "quarantine"  # the folder in which a repair keeps the catalogs that it replaced
 APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
 _READ_WRITE = "mode=rw"

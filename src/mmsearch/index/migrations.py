@@ -8,7 +8,7 @@ new one must never look like a library of the first version.
 from sqlite_utils import Database, Migrations
 
 from mmsearch.core import Modality
-from mmsearch.index import failpoints, seals, tallies
+from mmsearch.index import failpoints, schema_3, seals, tallies
 from mmsearch.index.checksums import item_checksum, row_checksum
 from mmsearch.index.vectors import table_name
 
@@ -143,6 +143,17 @@ def guard_rows(db: Database) -> None:
     for (space_id,) in db.execute("SELECT id FROM spaces").fetchall():
         tally_space(db, space_id)
     db.execute("PRAGMA user_version = 2")
+    seals.renew(db.conn)
+
+
+@migrations()
+def describe_items(db: Database) -> None:
+    """Add facts of pictures, labels, captions, fused vectors, and the words of all items."""
+    for statement in schema_3.STATEMENTS:
+        db.execute(statement)
+    failpoints.reach("mid-migration")
+    db.execute(schema_3.FILL)
+    db.execute("PRAGMA user_version = 3")
     seals.renew(db.conn)
 
 

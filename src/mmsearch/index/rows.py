@@ -4,6 +4,7 @@ Paths are absolute bytes as the operating system gives them (`os.fsencode`); dig
 SHA-256 of the content.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -108,6 +109,16 @@ class FileRow:
     photo: Photo | None = None
 
 
+def require_unicode(text: str, what: str) -> None:
+    """Raise InputError when a text holds what UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} {text!r} is not valid Unicode ({error.reason}); leave it out"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class TextRow:
     """A sentence, with its vector (dim,) float32 in the current space.
@@ -122,12 +133,7 @@ class TextRow:
     vector: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        try:
-            self.text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"the sentence {self.text!r} is not valid Unicode ({error.reason}); leave it out"
-            ) from error
+        require_unicode(self.text, "the sentence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,44 @@ class Batch:
     blank: tuple[int, ...] = ()
     failures: tuple[Failure, ...] = ()
     cleared: tuple[bytes, ...] = ()
+
+
+class LabelSource(StrEnum):
+    """Who gave a label: a person, or a model that was asked."""
+
+    USER = "user"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of an item. `score`: the model's, None for a person's."""
+
+    name: str
+    source: LabelSource
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """A label to give to an item, or to `remove` from it.
+
+    Raises InputError for a name that is empty, begins or ends with white space, has several
+    lines or is not valid Unicode, and for a score that is not finite.
+    """
+
+    item_id: int
+    name: str
+    source: LabelSource
+    score: float | None
+    remove: bool = False
+
+    def __post_init__(self) -> None:
+        require_unicode(self.name, "the label")
+        if self.name != self.name.strip() or len(self.name.splitlines()) != 1:
+            raise InputError(f"the label {self.name!r} is not one line of text; change it")
+        if self.score is not None and not math.isfinite(self.score):
+            raise InputError(f"the score {self.score} of the label {self.name!r} is not finite")
 
 
 @dataclass(frozen=True, slots=True)

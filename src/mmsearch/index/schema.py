@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Final
 
-DECLARATIONS: Final = (  # sqlite-utils declares its own table, and each version as it likes
-    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '%sqlite_migr%'"
+DECLARATIONS: Final = (  # sqlite-utils and FTS5 declare their own, and each version as it likes
+    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '%sqlite_migr%' "
+    "AND substr(name, 1, 6) <> 'words_'"
 )
 _SPACE: Final = re.compile(rb"vectors_([0-9]{1,6})_")
 
