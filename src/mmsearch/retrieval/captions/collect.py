@@ -34,9 +34,7 @@ class ImageFinder:
     """
 
     def __init__(self, bases: Sequence[Path], images: Path | None) -> None:
-        places = [] if images is None else [images]
-        for base in bases:
-            places += [base, *(base / name for name in _IMAGE_FOLDERS)]
+        places = [*([] if images is None else [images]), *usual_places(bases)]
         self._places = [place for place in dict.fromkeys(places) if place.is_dir()]
         self._found: dict[tuple[str, ...], Path | None] = {}
 
@@ -53,14 +51,22 @@ class ImageFinder:
 
     def _find(self, names: tuple[str, ...]) -> Path | None:
         for name in names:
-            # Archives made on a Mac hold decomposed names.
-            composed = unicodedata.normalize("NFC", name)
-            decomposed = unicodedata.normalize("NFD", name)
-            for form in dict.fromkeys((name, composed, decomposed)):
+            for form in forms(name):
                 for place in self._places:
                     if _is_file(place / form):
                         return place / form
         return None
+
+
+def usual_places(bases: Iterable[Path]) -> list[Path]:
+    """Return where pictures of captions lie: in each base, and in its folders of pictures."""
+    return [place for base in bases for place in (base, *(base / name for name in _IMAGE_FOLDERS))]
+
+
+def forms(name: str) -> tuple[str, ...]:
+    """Return how a name may be written on the disk: archives made on a Mac decompose it."""
+    composed = unicodedata.normalize("NFC", name)
+    return tuple(dict.fromkeys((name, composed, unicodedata.normalize("NFD", name))))
 
 
 @dataclass(frozen=True, slots=True)

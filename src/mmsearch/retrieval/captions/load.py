@@ -52,15 +52,30 @@ def load_captions(
     """
     if images is not None and not images.is_dir():
         raise DataError(f"the image folder {images} does not exist")
-    if data.is_dir():
-        chosen, sources, warnings = _in_folder(data, format)
-    elif data.is_file():
-        chosen, sources, warnings = _of_file(data, format)
-    else:
-        raise DataError(f"{data} does not exist; {ACCEPTED}")
-    read = _LAYOUTS[chosen].read
-    found = collect((read(source), _finder(source, data, images)) for source in sources)
+    chosen, sources, warnings = find_sources(data, format)
+    found = collect(
+        (read_source(chosen, source), _finder(source, data, images)) for source in sources
+    )
     return _result(data, chosen, found, [*warnings, *_unused(sources, found)])
+
+
+def find_sources(
+    data: Path, wanted: DataFormat | None = None
+) -> tuple[DataFormat, list[Source], list[str]]:
+    """Return the layout of a folder or a file, its files of captions, and warnings.
+
+    Raises DataError when there is nothing, or no layout fits.
+    """
+    if data.is_dir():
+        return _in_folder(data, wanted)
+    if data.is_file():
+        return _of_file(data, wanted)
+    raise DataError(f"{data} does not exist; {ACCEPTED}")
+
+
+def read_source(kind: DataFormat, source: Source) -> Iterator[Found]:
+    """Yield what a file of captions says, row by row. Raises DataError."""
+    return _LAYOUTS[kind].read(source)
 
 
 def _in_folder(
