@@ -42,7 +42,7 @@ def photos(session: Session, ids: Sequence[int] | Ids) -> dict[int, Photo]:
     """Return what is known of pictures; those of which nothing is are not among them."""
     query = f"SELECT {PHOTO_COLUMNS}, crc FROM photos WHERE item_id IN {_IDS}"
     rows = _checked(session, "the facts", query, id_list(ids))
-    return {number: Photo(*values, signed % _UNSIGNED) for number, *values, signed in rows}
+    return {row[0]: _photo(row[1:]) for row in rows}
 
 
 def labels(session: Session, ids: Sequence[int] | Ids) -> dict[int, tuple[Label, ...]]:
@@ -152,6 +152,11 @@ def _checked(session: Session, what: str, query: str, *values: object) -> Iterat
     with database.explained(session.directory):
         for row in rows:
             yield checked(row, what)
+
+
+def _photo(values: Sequence[Any]) -> Photo:
+    width, height, taken, camera, latitude, longitude, signed = values
+    return Photo(width, height, taken, camera, latitude, longitude, signed % _UNSIGNED)
 
 
 def _photo_row(number: int, photo: Photo) -> tuple[int | float | str | None, ...]:

@@ -12,9 +12,11 @@ from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index import database, failpoints, selection
 from mmsearch.index.checksums import (
     FAILURE_COLUMNS,
+    FUSED_COLUMNS,
     ITEM_COLUMNS,
     DamagedRowError,
     ItemValues,
+    checked,
     checked_item,
     row_checksum,
 )
@@ -27,7 +29,7 @@ from mmsearch.index.rows import (
     KnownText,
     Root,
 )
-from mmsearch.index.vectors import VectorTable, id_list, table_name
+from mmsearch.index.vectors import HALF, VectorTable, id_list, table_name
 
 _PARAMETERS = 500  # of one statement, below SQLite's oldest limit of 999
 
@@ -208,6 +210,26 @@ class Catalog(Registry):
             )
         picked = [rows[int(number)] for number in ids]
         return np.array(picked, dtype=np.float32).reshape(len(picked), space.dim)
+
+    def own_vectors(self, space: Space, ids: Sequence[int] | Ids) -> Vectors:
+        """Return (n, dim) float32 as `vectors` does, of fused items that of the picture alone.
+
+        Raises InputError as `vectors`.
+        """
+        with self.snapshot():
+            vectors = self.vectors(space, ids)
+            space_id = self.vector_table(space, Modality.IMAGE).space_id
+            rows = self.rows(
+                f"SELECT {FUSED_COLUMNS}, crc FROM fused WHERE space_id = ? "
+                "AND item_id IN (SELECT value FROM json_each(?))",
+                space_id,
+                id_list(ids),
+            )
+            own = {row[1]: checked(row, "a fused vector", place=1)[4] for row in rows}
+        for place, number in enumerate(ids):
+            if int(number) in own:
+                vectors[place] = np.frombuffer(own[int(number)], dtype=HALF)
+        return vectors
 
     def all_vectors(self, space: Space, modality: Modality) -> tuple[Ids, Vectors]:
         """Return every row of a space and modality, sorted by id."""

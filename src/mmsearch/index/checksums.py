@@ -40,13 +40,14 @@ def checked_item(values: ItemValues, crc: int | None) -> ItemValues:
     return values
 
 
-def checked(row: Sequence[Any], what: str) -> Sequence[Any]:
+def checked(row: Sequence[Any], what: str, *, place: int = 0) -> Sequence[Any]:
     """Return a row without its checksum, the last value.
 
-    Raises DamagedRowError when it does not match; `what` says of what the row is.
+    Raises DamagedRowError when it does not match; `what` and the item's id in that `place` say
+    of what the row is.
     """
     if row_checksum(row[:-1]) != row[-1]:
-        raise DamagedRowError(f"{what} of item {row[0]} does not match its checksum")
+        raise DamagedRowError(f"{what} of item {row[place]} does not match its checksum")
     return row[:-1]
 
 

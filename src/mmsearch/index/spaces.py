@@ -38,7 +38,7 @@ def drop_space(catalog: Catalog, space: Space) -> None:
             table = table_name(space_id, modality)
             db.execute(f"DROP TRIGGER IF EXISTS {table}_recorded")  # it hangs on another table
             db.execute(f"DROP TABLE {table}")
-        for table in ("generations", "removals", "tallies"):
+        for table in ("generations", "removals", "tallies", "fused"):
             db.execute(f"DELETE FROM {table} WHERE space_id = ?", (space_id,))
         db.execute("DELETE FROM settings WHERE key = ?", (f"model:{space.digest}",))
         db.execute("DELETE FROM spaces WHERE id = ?", (space_id,))

@@ -21,7 +21,7 @@ from mmsearch.index.checksums import DamagedRowError
 from mmsearch.index.tallies import Tally, read_tally
 
 CHUNK = 4096
-_HALF = np.dtype("<f2")
+HALF = np.dtype("<f2")
 
 
 Inspected: TypeAlias = tuple[Ids, Ids, Vectors, list[str]]
@@ -179,7 +179,7 @@ def pack(item_id: int, vector: Vectors, dim: int) -> tuple[int, bytes]:
     if vector.shape != (dim,):
         raise ConfigError(f"a vector of shape {vector.shape} does not fit a space of {dim}")
     with np.errstate(over="ignore"):
-        half = np.asarray(vector, dtype=_HALF)
+        half = np.asarray(vector, dtype=HALF)
     if not np.isfinite(half).all():
         raise ConfigError("a vector holds values that are not finite; check the model")
     content = half.tobytes()
@@ -196,7 +196,7 @@ def unpack(rows: Sequence[tuple[int, int, bytes]], dim: int) -> tuple[Ids, Vecto
 
     Raises DamagedRowError when a row does not match its checksum or its width.
     """
-    width = dim * _HALF.itemsize
+    width = dim * HALF.itemsize
     for item_id, crc, content in rows:
         if (
             not (isinstance(content, bytes) and isinstance(item_id, int))
@@ -205,5 +205,5 @@ def unpack(rows: Sequence[tuple[int, int, bytes]], dim: int) -> tuple[Ids, Vecto
         ):
             raise DamagedRowError(f"the vector of item {item_id} does not match its checksum")
     ids = np.array([row[0] for row in rows], dtype=np.int64)
-    half = np.frombuffer(b"".join(row[2] for row in rows), dtype=_HALF)
+    half = np.frombuffer(b"".join(row[2] for row in rows), dtype=HALF)
     return ids, half.reshape(len(rows), dim).astype(np.float32)

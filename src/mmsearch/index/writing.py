@@ -9,6 +9,7 @@ from sqlite_utils import Database
 from mmsearch.core import Modality
 from mmsearch.errors import ConfigError
 from mmsearch.index import failpoints
+from mmsearch.index.attributes import write_photos
 from mmsearch.index.checksums import (
     FAILURE_COLUMNS,
     ITEM_COLUMNS,
@@ -64,6 +65,13 @@ class BatchWriter:
     def _blank(self, ids: Sequence[int]) -> None:
         for space_id in self._spaces if ids else ():
             self._drop_vectors(space_id, id_list(ids))
+        if ids:
+            self._drop_facts(id_list(ids))
+
+    def _drop_facts(self, chosen: str) -> None:
+        """Drop what described a file's old content; captions and labels belong to its path."""
+        for table in ("fused", "photos"):
+            self._db.execute(f"DELETE FROM {table} WHERE item_id IN {_IDS}", (chosen,))
 
     def _drop_vectors(self, space_id: int, chosen: str) -> None:
         for modality in Modality:
@@ -140,6 +148,8 @@ class BatchWriter:
         for space_id in self._spaces:
             if changed and (self._target is None or space_id != self._target.space_id):
                 self._drop_vectors(space_id, id_list(changed))
+        if changed:
+            self._drop_facts(id_list(changed))
         self._upsert_items(
             (
                 ids[path],
@@ -154,6 +164,17 @@ class BatchWriter:
             for path, row in rows.items()
         )
         self._upsert_vectors(Modality.IMAGE, [(ids[path], row) for path, row in rows.items()])
+        self._unfuse(ids.values())
+        facts = ((ids[path], row.photo) for path, row in rows.items())
+        write_photos(self._db.conn, ((number, photo) for number, photo in facts if photo))
+
+    def _unfuse(self, ids: Iterable[int]) -> None:
+        """Forget what vectors of the current space were fused of: they are the pictures' own."""
+        if self._target is not None:
+            self._db.execute(
+                f"DELETE FROM fused WHERE space_id = ? AND item_id IN {_IDS}",
+                (self._target.space_id, id_list(ids)),
+            )
 
     def _write_texts(self, rows: dict[tuple[int | None, str], TextRow]) -> None:
         fresh = self._fresh_ids()
