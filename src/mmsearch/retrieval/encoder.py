@@ -41,6 +41,7 @@ class OnnxEncoder:
         self._image: Tower | None = None
         self._text: Tower | None = None
         self._tokens: Tokens | None = None
+        self._unknown: dict[str, tuple[str, ...]] = {}
         self._loading = Lock()
         self._loading_images = Lock()
 
@@ -102,10 +103,19 @@ class OnnxEncoder:
             feed = tokens.feed(network, [sentences[n] for n in chosen])
             rows[chosen] = network.run(feed)
         if self._use.once:
+            self._unknown = {text: tokens.unknown_words(text) for text in texts}
             del network, tokens
             self._text = self._tokens = None
             give_back_memory()
         return rows
+
+    def unknown_words(self, text: str, /) -> tuple[str, ...]:
+        """Return the words that the vocabulary lacks; see `vocabulary.unknown_words`.
+
+        With `once` it is known of the sentences encoded last: the tokenizer is gone.
+        """
+        known = self._unknown.get(text)
+        return self._tokenizer().unknown_words(text) if known is None else known
 
     def try_texts(self) -> None:
         """Encode a drawn sentence, and let go of the network again. Raises ModelError."""

@@ -28,6 +28,7 @@ class Tokens:
         self._text = folder.text
         self._tokenizer = _load_tokenizer(folder.tokenizer_path)
         self._pad = self._padding_id()
+        self._unknown = self._unknown_id()
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(folder.text.length)
 
@@ -39,6 +40,19 @@ class Tokens:
         except Exception as error:  # tokenizers raises the bare class
             raise ModelError(f"{self._file} fails: {error}") from error
         return [encoding.ids[: self._text.length] or [self._pad] for encoding in encodings]
+
+    def unknown_words(self, text: str) -> tuple[str, ...]:
+        """Return the words of a sentence that become the unknown token, each once.
+
+        Those that lie beyond the model's length are left out, and signs that are no words.
+        """
+        if self._unknown is None:
+            return ()
+        clean = clean_text(text, self._text.cleaning)
+        encoding = self._tokenizer.encode(clean)
+        places = zip(encoding.ids, encoding.offsets, strict=True)
+        words = [clean[slice(*place)] for number, place in places if number == self._unknown]
+        return tuple(dict.fromkeys(w for w in words if any(map(str.isalnum, w))))
 
     def feed(self, tower: Tower, sentences: Sequence[list[int]]) -> dict[str, NDArray[Any]]:
         """Return the network's inputs for token ids, padded on the right, by name.
@@ -76,6 +90,11 @@ class Tokens:
         padding = self._tokenizer.padding
         pad = padding["pad_id"] if padding else self._tokenizer.token_to_id(PAD_TOKEN)
         return pad or 0
+
+    def _unknown_id(self) -> int | None:
+        """Return the token that unknown words become; None where there is none."""
+        token = getattr(self._tokenizer.model, "unk_token", None)
+        return None if token is None else self._tokenizer.token_to_id(token)
 
 
 def _load_tokenizer(file: Path) -> "Tokenizer":

@@ -1,0 +1,23 @@
+"""Which words of a sentence a model does not know."""
+
+from typing import Protocol, runtime_checkable
+
+from mmsearch.core import Encoder
+
+
+@runtime_checkable
+class KnowsWords(Protocol):
+    """An encoder that can tell the words that its vocabulary lacks."""
+
+    def unknown_words(self, text: str, /) -> tuple[str, ...]:
+        """Return the words of a sentence that all stand for one unknown token, each once."""
+        ...
+
+
+def unknown_words(encoder: Encoder, text: str) -> tuple[str, ...]:
+    """Return the words of a sentence that the model does not know, in their order, each once.
+
+    Vocabularies of whole words lack most words; those of parts of words lack next to nothing.
+    Costs least right after the sentence was encoded.
+    """
+    return encoder.unknown_words(text) if isinstance(encoder, KnowsWords) else ()
