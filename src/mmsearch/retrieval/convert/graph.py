@@ -61,10 +61,16 @@ def _trace(module: nn.Module, example: Sequence[Tensor], signature: Signature, p
 
 
 def _store(traced: Path, path: Path, width: int) -> None:
-    """Write the graph again: without traces of the source, weights in one file, page by page."""
+    """Write the graph again: without traces of the source, weights in one file, page by page.
+
+    What its pooled token alone needs is computed for that token alone.
+    """
     import onnx
 
+    from mmsearch.retrieval.convert.pooled import compute_pooled_alone
+
     model = onnx.load(traced)
+    compute_pooled_alone(model)
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

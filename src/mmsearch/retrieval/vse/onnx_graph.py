@@ -95,10 +95,16 @@ def run_graph(path: Path, *, threads: int) -> Callable[..., NDArray[np.float32]]
 
 
 def _tidy(traced: Path, path: Path, *, width: int) -> None:
-    """State the output's width; forget where in the source each operation came from."""
+    """State the output's width; forget where in the source each operation came from.
+
+    What its pooled token alone needs is computed for that token alone.
+    """
     import onnx
 
+    from mmsearch.retrieval.convert.pooled import compute_pooled_alone
+
     model = onnx.load(traced)
+    compute_pooled_alone(model)
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
