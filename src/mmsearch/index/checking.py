@@ -13,6 +13,7 @@ import numpy as np
 
 from mmsearch.core import Modality
 from mmsearch.index import database, seals, watermark
+from mmsearch.index.checking_attributes import check_attributes, check_words
 from mmsearch.index.checksums import (
     FAILURE_COLUMNS,
     ITEM_COLUMNS,
@@ -22,11 +23,12 @@ from mmsearch.index.checksums import (
 )
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.schema import DECLARATIONS, expected_schema
+from mmsearch.index.schema_3 import SHADOWS
 from mmsearch.index.vectors import CHUNK, VectorTable, table_name
 
 _MOST: Final = 20  # findings of one kind that are named one by one
 _LENGTH: Final = 0.01  # float16 rounds a unit row by less
-_INDEX_WORDS: Final = ("missing from index", "wrong # of entries", "non-unique entry")
+_INDEX_WORDS: Final = ("missing from index", "wrong # of entries", "non-unique entry", "FTS5 table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,9 @@ def _schema(source: Source) -> Iterator[Finding]:
         if actual.get(name) != sql:
             state = "is not as it should be" if name in actual else "is missing"
             yield error(f"{name} of the catalog's schema {state}", Remedy.RESCUE)
+    tables = {name for (name,) in source.connection.execute("SELECT name FROM sqlite_master")}
+    for name in sorted({*SHADOWS} - tables):
+        yield error(f"{name} of the catalog's schema is missing", Remedy.RESCUE)
     for name in sorted(actual.keys() - expected.keys()):
         yield notice(f"{name} in the catalog was not made by mmsearch")
 
@@ -219,6 +224,15 @@ def _owners(table: VectorTable) -> Iterator[Finding]:
         yield error(f"vector {number} of {table.name} belongs to {owner}", Remedy.RESCUE)
 
 
+def _attributes(source: Source) -> Iterator[Finding]:
+    if not source.quick:
+        yield from check_attributes(source.connection)
+
+
+def _words(source: Source) -> Iterator[Finding]:
+    yield from check_words(source.connection, quick=source.quick)
+
+
 def _waiting(source: Source) -> Iterator[Finding]:
     """Count what has no vector in the current space."""
     rows: list[tuple[Any, ...]] = source.connection.execute(
@@ -245,5 +259,7 @@ _STEPS: Final[tuple[Step, ...]] = (
     _items,
     _vectors,
     _failures,
+    _attributes,
+    _words,
     _waiting,
 )

@@ -18,8 +18,8 @@ APPLICATION_ID = 0x6D6D7372  # "mmsr", at offset 68 of the file
 SCHEMA_VERSION = 3
 PAGE_SIZE = 16384  # a 1024-d float16 vector fits a page several times over
 BUSY_SECONDS = 30.0
+NO_FTS5 = "no such module: fts5"  # Python's usual builds have it
 _READ_WRITE = "mode=rw"
-
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What `sqlite3` raises where a catalog is damaged; the latter when its message is no text."""
@@ -150,6 +150,8 @@ def explained(directory: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
         raise damaged(directory, "its schema is no text") from error
     except sqlite3.DatabaseError as error:
+        if str(error) == NO_FTS5:
+            raise MMSearchError("this Python's SQLite lacks FTS5; use another Python") from error
         translated = _translate(error, directory)
         if translated is None:
             raise

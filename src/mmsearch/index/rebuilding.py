@@ -19,6 +19,7 @@ from mmsearch.index.checksums import (
     row_checksum,
 )
 from mmsearch.index.migrations import migrate, tally_space
+from mmsearch.index.rebuilding_attributes import copy_attributes
 from mmsearch.index.rows import RootKind
 from mmsearch.index.salvage import Salvaged, readable
 from mmsearch.index.vectors import table_name, table_statements, unpack
@@ -66,6 +67,7 @@ class _Rebuild:
         for space_id, dim in self._spaces.items():
             for modality in Modality:
                 self._copy_vectors(space_id, dim, modality, high)
+        self.done.dropped_rows = copy_attributes(self._source, self._target, high, self._spaces)
         self._copy_failures()
         self._copy_forgotten()
         self._name_lost()

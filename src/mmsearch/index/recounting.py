@@ -1,17 +1,20 @@
-"""Make anew what a catalog derives from its own rows: b-tree indexes, tallies, seals."""
+"""Make anew what a catalog derives from its own rows: indexes, words, tallies, seals."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from mmsearch.core import Modality
-from mmsearch.index import database, seals, tallies, watermark
+from mmsearch.index import database, schema_3, seals, tallies, watermark
 from mmsearch.index.vectors import table_name
 from mmsearch.index.watermark import Mark
 
+# of rows, or of the tables in which FTS5 keeps the words
+_CONTRADICTIONS = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR)
+
 
 def recount(directory: Path) -> None:
-    """Rebuild the b-tree indexes, count the tallies anew and seal the result.
+    """Rebuild the b-tree indexes and the words, count the tallies anew and seal the result.
 
     The records of index files go as well: they rest on the index of revisions. Only for a
     catalog whose rows are sound, for the new seals vouch for all of it; the caller holds the
@@ -23,8 +26,10 @@ def recount(directory: Path) -> None:
         try:
             _recount(connection)
             connection.execute("COMMIT")
-        except sqlite3.IntegrityError as error:
+        except (sqlite3.IntegrityError, sqlite3.OperationalError) as error:
             connection.rollback()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CONTRADICTIONS:
+                raise
             raise database.damaged(directory, str(error)) from error
         except BaseException:
             connection.rollback()
@@ -33,6 +38,8 @@ def recount(directory: Path) -> None:
 
 def _recount(connection: sqlite3.Connection) -> None:
     connection.execute("REINDEX")
+    for statement in ("DROP TABLE words", schema_3.WORDS, schema_3.FILL):
+        connection.execute(statement)
     connection.execute("DELETE FROM generations")
     connection.execute("DELETE FROM tallies")
     connection.execute("DELETE FROM item_tallies")

@@ -33,12 +33,15 @@ class Salvaged:
 
     `lost`: items that could not be kept, by id, with their path or text where it is known.
     `unverified`: rows kept as they were read, because nothing could be compared.
+    `dropped_rows`: how many damaged rows of facts, labels, captions and fused vectors were left
+    out, by table.
     """
 
     items: int = 0
     vectors: int = 0
     lost: dict[int, str] = field(default_factory=dict)
     dropped_vectors: int = 0
+    dropped_rows: dict[str, int] = field(default_factory=dict)
     unverified: list[str] = field(default_factory=list)
     quarantine: str = ""
 

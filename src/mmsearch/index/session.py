@@ -5,7 +5,7 @@ A session belongs to the thread that opened it.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -153,6 +153,19 @@ class Session:
             self._verified = version
         watermark.compare(noted, watermark.mark_of(self._connection))
 
+    def moment(self) -> tuple[int, int]:
+        """Return what changes whenever the catalog does; inside the snapshot that is read from.
+
+        SQLite's data version counts the commits of others, its total of changes our own.
+        """
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return version, self._connection.total_changes
+
+    def define(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Let SQL call some functions by their names; they give the same for the same."""
+        for name, function in functions.items():
+            self._connection.create_function(name, -1, function, deterministic=True)
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of one query."""
         with database.explained(self.directory):
@@ -176,7 +189,8 @@ def _migrate(db: "Database") -> None:
     try:
         migrate(db)
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code != sqlite3.SQLITE_ERROR or str(error) == database.NO_FTS5:
             raise
         raise DamagedRowError(f"its tables are not those of its version: {error}") from error
     if database.schema_version(db.conn) != database.SCHEMA_VERSION:

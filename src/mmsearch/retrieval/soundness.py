@@ -160,6 +160,9 @@ def _salvage(directory: Path, result: Repaired) -> None:
         f"set the old one aside as {found.quarantine}",
         *(f"could not verify: {what}" for what in found.unverified),
     ]
+    result.done += [
+        f"left out {count:,} damaged rows of {table}" for table, count in found.dropped_rows.items()
+    ]
     if found.dropped_vectors:
         result.done.append(f"left out {found.dropped_vectors:,} damaged vectors")
 

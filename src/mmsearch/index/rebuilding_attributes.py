@@ -1,0 +1,71 @@
+"""Copy facts, labels, captions and fused vectors out of a damaged catalog.
+
+A row counts when its checksum does and its item was kept. The words are not copied: the triggers
+make them of what is.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mmsearch.core import Modality
+from mmsearch.index.checking_attributes import TABLES
+from mmsearch.index.checksums import row_checksum
+from mmsearch.index.salvage import readable
+from mmsearch.index.vectors import table_name
+
+_PICTURES: Final = ("photos", "captions")  # labels stand at sentences, too
+
+
+def copy_attributes(
+    source: sqlite3.Connection, target: sqlite3.Connection, high: int, spaces: Iterable[int]
+) -> dict[str, int]:
+    """Copy every sound row up to the item `high`; return the numbers of damaged ones, by table.
+
+    `spaces` are those whose vectors were copied before.
+    """
+    dropped: dict[str, int] = {}
+    for table in ("photos", "labels", "captions"):
+        where = "id = ?" + (" AND modality = 'image'" if table in _PICTURES else "")
+        insert = _insert(table, f"SELECT 1 FROM items WHERE {where}")
+        for row in _sound(source, table, high, dropped):
+            target.execute(insert, (*row, row[0]))
+    for row in _sound(source, "fused", high, dropped):
+        if row[0] in spaces:
+            vectors = table_name(row[0], Modality.IMAGE)
+            insert = _insert("fused", f"SELECT 1 FROM {vectors} WHERE item_id = ?")
+            target.execute(insert, (*row, row[1]))
+    for space_id in spaces:
+        _drop_unknown(target, space_id)
+    return dropped
+
+
+def _insert(table: str, owner: str) -> str:
+    columns = TABLES[table]
+    marks = ", ".join("?" * (columns.count(",") + 2))
+    return f"INSERT OR IGNORE INTO {table} ({columns}, crc) SELECT {marks} WHERE EXISTS ({owner})"
+
+
+def _sound(
+    source: sqlite3.Connection, table: str, high: int, dropped: dict[str, int]
+) -> Iterable[tuple[Any, ...]]:
+    query = f"SELECT {TABLES[table]}, crc FROM {table} WHERE ? < item_id AND item_id <= ?"
+    for row in readable(source, query, high):
+        if row_checksum(row[:-1]) == row[-1]:
+            yield row
+        else:
+            dropped[table] = dropped.get(table, 0) + 1
+
+
+def _drop_unknown(target: sqlite3.Connection, space_id: int) -> None:
+    """Drop the vectors of which nobody can say any more whether captions are part of them.
+
+    Of pictures with captions and without a sound row in `fused`, where others have one.
+    """
+    target.execute(
+        f"DELETE FROM {table_name(space_id, Modality.IMAGE)} "
+        "WHERE EXISTS (SELECT 1 FROM fused WHERE space_id = ?) "
+        "AND item_id IN (SELECT item_id FROM captions) "
+        "AND item_id NOT IN (SELECT item_id FROM fused WHERE space_id = ?)",
+        (space_id, space_id),
+    )
