@@ -6,7 +6,7 @@ Scores are cosines everywhere: float32, higher is better, 1.0 is the same direct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,10 @@ class Photo:
     fingerprint: int
 
 
+MOST_WEIGHT: Final = 1000.0
+"""No term has a weight of 0, or of more than this either way."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextTerm:
     """A sentence to look for; a negative weight pushes away."""
@@ -220,6 +224,13 @@ class Query:
             raise ConfigError("a query needs at least one term")
         if self.k < 1:
             raise ConfigError(f"k must be at least 1, not {self.k}")
+        for term in self.terms:
+            if not 0 < abs(term.weight) <= MOST_WEIGHT:
+                raise ConfigError(
+                    f"a weight is not 0 and at most {MOST_WEIGHT:g}, not {term.weight}"
+                )
+        if self.min_score is not None and not -1 <= self.min_score <= 1:
+            raise ConfigError(f"a score is a cosine, from -1 to 1, not {self.min_score:g}")
 
 
 @dataclass(frozen=True, slots=True)

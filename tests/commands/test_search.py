@@ -16,9 +16,9 @@ from tests.commands.conftest import Command, Process
 from tests.retrieval.drawing import RED, draw
 from tests.retrieval.onnx_models import make_model
 
-from mmsearch.core import Vectors
+from mmsearch.core import Negation, Vectors
 from mmsearch.errors import InputError
-from mmsearch.retrieval.query import combine
+from mmsearch.retrieval.query import Direction, combine
 
 
 def test_answers_are_score_tab_path_best_first(run: Command, indexed: Path) -> None:
@@ -40,13 +40,18 @@ def test_texts_are_found_by_sentences_and_pictures(run: Command, indexed: Path) 
 
 
 def test_look_alikes_are_found_when_asked_for(run: Command, indexed: Path) -> None:
+    draw(indexed / "more.png", (0, 200, 0))
+    run("index")
     done = run("query", "--image", indexed / "green.png", "--for", "images", "-k", "1")
-    assert done.stdout == f"1.000\t{indexed / 'green.png'}\n"
+    assert done.stdout == f"1.000\t{indexed / 'more.png'}\n"
 
 
 def test_a_sentence_and_a_picture_are_looked_for_together(run: Command, indexed: Path) -> None:
     done = run("query", "blue", "--image", indexed / "red.png", "-k", "2")
-    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["0.707", "0.707"]
+    assert done.stdout.splitlines() == [
+        f"0.707\t{indexed / 'blue.png'}",
+        f"0.000\t{indexed / 'green.png'}",
+    ]
 
 
 def test_json_is_an_array_and_the_same_every_time(run: Command, indexed: Path) -> None:
@@ -89,7 +94,7 @@ def test_names_that_are_not_text_pass_through_and_line_ends_are_shown_as_escapes
     (hit,) = json.loads(process("query", "red", "--json").stdout)
     assert os.fsencode(hit["path"]) == odd
     assert process("query", "red", "--csv").returncode == 0
-    assert process("query", "--image", odd, "-k", "1").stdout.startswith(b"1.000\t")
+    assert process("query", "--image", odd, "-k", "1").returncode == 1  # there is no other
     assert process("status").returncode == 0
     assert process("query", "red", "--html", photos / "page.html").returncode == 0
 
@@ -132,12 +137,12 @@ def test_a_dash_answers_each_line_before_the_next_is_written(indexed: Path) -> N
 def test_a_line_that_is_no_question_does_not_end_the_others(
     run: Command, indexed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fussy(vectors: Vectors, weights: Sequence[float]) -> Vectors:
+    def fussy(vectors: Vectors, weights: Sequence[float], negation: Negation) -> Direction:
         if abs(vectors[0]).argmax() == 1:  # green
             raise InputError("not this one")
-        return combine(vectors, weights)
+        return combine(vectors, weights, negation)
 
-    monkeypatch.setattr("mmsearch.retrieval.library.combine", fussy)
+    monkeypatch.setattr("mmsearch.retrieval.asking.combine", fussy)
     done = run("query", "-", "-k", "1", stdin="red\n\ngreen\nblue\n")
     assert done.exit_code == 2
     assert [line.split("\t")[2] for line in done.stdout.splitlines()] == ["red", "blue"]

@@ -12,7 +12,8 @@ from tests.retrieval.fakes import FakeEncoder
 from mmsearch.core import Ids, Matches, Modality, Query, TextTerm
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.library import Library
-from mmsearch.retrieval.online import best_online, offline_ids
+from mmsearch.retrieval.narrowing import narrow
+from mmsearch.retrieval.online import offline_ids
 
 
 def names(library: Library, query: Query) -> list[str]:
@@ -80,7 +81,9 @@ def test_the_answer_is_that_of_a_search_among_the_others(
     monkeypatch.setattr("mmsearch.retrieval.online.offline_ids", lambda _: left_out)
     monkeypatch.setattr("mmsearch.index.selection.all_but", lambda *_: ids[kept])
     monkeypatch.setattr(Catalog, "counts", lambda _: type("Counts", (), {"items": 1000}))
-    found = best_online(library.catalog, Modality.IMAGE, search, k)
+    nothing = np.empty(0, dtype=np.int64)
+    narrowed = narrow(library.catalog, red(online=True), Modality.IMAGE, nothing)
+    found = narrowed.best(search, k)
     expected = ids[kept][np.argsort(-scores[kept])][:k]
     assert found.ids.tolist() == expected.tolist()
     assert max(asked) <= k + offline

@@ -12,7 +12,7 @@ from mmsearch.commands.results import Answer, Form, csv_header, failed, several,
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from mmsearch.core import Hit, Modality, Query, Term
+    from mmsearch.core import Hit, Modality, Query
     from mmsearch.retrieval.library import Library
 
 _STDIN: Final = "-"
@@ -107,11 +107,9 @@ class _Answers:
         return self._library.search(question)
 
     def _question(self, text: str | None) -> "Query":
-        from mmsearch.core import Modality, Query, TextTerm
+        from mmsearch.core import Modality, Query
 
-        terms: tuple[Term, ...] = self._pictures
-        if text is not None:
-            terms = (TextTerm(text), *terms)
+        terms = (*(() if text is None else self._library.terms(text)), *self._pictures)
         match self._flags.target:
             case Target.IMAGES:
                 target = Modality.IMAGE

@@ -6,42 +6,37 @@ belongs to the thread that opened it.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
-
-import numpy as np
 
 from mmsearch.core import (
     Encoder,
     Hit,
-    Ids,
     ImageTerm,
     Item,
     ItemTerm,
-    Matches,
     Modality,
     Pixels,
     Query,
     Space,
     Term,
     TextTerm,
-    Vectors,
 )
 from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.query import choose_target, combine, text_of_query
+from mmsearch.retrieval.asking import Answered, Asking
+from mmsearch.retrieval.query import choose_target
 
 if TYPE_CHECKING:
+    from mmsearch.conditions import Condition
     from mmsearch.retrieval.filling import Filling
     from mmsearch.retrieval.report import IngestOptions, IngestReport
+    from mmsearch.retrieval.terms import WrittenTerm
     from mmsearch.retrieval.timing import Progress
 
-_TRIES = 3  # to find what a writer does not delete at the same moment
-
 Question: TypeAlias = "str | Path | Pixels | Query"
-"""A sentence, a picture's file, a picture's pixels (h, w, 3) uint8 RGB, or a whole query."""
+"""Terms in a text, a picture's file, a picture's pixels (h, w, 3) uint8 RGB, or a whole query."""
 
 AnyPath: TypeAlias = str | bytes | os.PathLike[str]
 OnProgress: TypeAlias = "Callable[[Progress], None]"
@@ -86,56 +81,85 @@ class Library:
     # Search
 
     def search(
-        self, question: Question, *, k: int = 10, target: Modality | None = None
+        self,
+        question: Question,
+        *,
+        k: int = 10,
+        target: Modality | None = None,
+        where: "str | Condition | None" = None,
     ) -> list[Hit]:
         """Return the `k` items that are nearest to a question, best first, ties by id.
 
-        `target` None looks for sentences when the question is a picture and the library has
-        any, else for pictures. A `Query` brings its own `k` and `target`, where None means
-        both. Raises DecodeError for a file that is no picture, ConfigError for a `k` below 1,
-        SpaceMismatchError when the library was indexed with another model.
+        A text is read as `mmsearch query` reads it: `dog +0.5:beach -:people`. `target` None
+        looks for sentences when the question is a picture and the library has any, else for
+        pictures; `where` is a condition on the items that may answer. A `Query` brings all of
+        that itself; its target None means both modalities. Raises DecodeError for a file that
+        is no picture, QueryError for a question or a condition that cannot be understood,
+        ConfigError for a `k` below 1, SpaceMismatchError when the library was indexed with
+        another model.
         """
-        if not isinstance(question, Query):
-            terms = (self._term(question),)
-            counts = self.catalog.counts()
-            question = Query(terms, k, target or choose_target(terms, texts=counts.texts))
+        query = self._query(question, k, target, where)
         space = self._searched_space()
-        if space is None:
-            return []
-        self._load_ahead(space, question)
-        weights = [term.weight for term in question.terms]
-        vector = combine(self._vectors(space, question.terms), weights)
-        for _ in range(_TRIES):
-            ranked = self._ranked(space, vector, question)
-            items = self.catalog.found_items(space, [number for number, _ in ranked])
-            if len(items) == len(ranked):  # else a writer has deleted one of them just now
-                break
-        there = [(score, items[number]) for number, score in ranked if number in items]
-        return [Hit(rank, score, item) for rank, (score, item) in enumerate(there, start=1)]
+        return [] if space is None else list(self._answered(space, query).hits)
 
-    def similar(self, item: Item | int, *, k: int = 10) -> list[Hit]:
+    def similar(
+        self, item: Item | int, *, k: int = 10, where: "str | Condition | None" = None
+    ) -> list[Hit]:
         """Return the `k` items of the same kind that are nearest to an item, without itself.
 
-        Raises InputError when the library has no such item.
+        Raises InputError when the library has no such item, or it has no vector.
         """
         number = item if isinstance(item, int) else item.id
         found = self.catalog.items([number]).get(number)
         if found is None:
             raise InputError(f"the library has no item {number}; `mmsearch query --json` shows ids")
-        return self.search(Query((ItemTerm(number),), k, found.modality))
+        query = Query((ItemTerm(number),), k, found.modality, where=_condition(where))
+        return self.search(query)
 
-    def _term(self, question: str | Path | Pixels) -> Term:
-        if isinstance(question, str):
-            return TextTerm(text_of_query(question))
+    def terms(self, question: "str | Path | Pixels") -> tuple[Term, ...]:
+        """Return the terms of a question, with the pictures that it names.
+
+        Raises DecodeError, and QueryError for a text that cannot be understood.
+        """
         if isinstance(question, Path):
-            return self.image_term(question)
-        return ImageTerm(question)
+            return (self.image_term(question),)
+        if not isinstance(question, str):
+            return (ImageTerm(question),)
+        from mmsearch.retrieval.terms import parse_line
+
+        return tuple(self.read(term) for term in parse_line(question))
+
+    def read(self, term: "WrittenTerm") -> Term:
+        """Return a term as it is asked: a picture's file is read. Raises DecodeError."""
+        if isinstance(term, TextTerm | ItemTerm):
+            return term
+        return self.image_term(term.path, term.weight)
 
     def image_term(self, file: AnyPath, weight: float = 1.0) -> ImageTerm:
-        """Return a picture's file as a term of a query. Raises DecodeError."""
-        from mmsearch.retrieval.decode import decode
+        """Return a picture's file as a term of a query. Raises DecodeError.
 
-        return ImageTerm(decode(file, self.encoder.preprocessing), weight)
+        It carries the digest of the file, by which the file is left out of its own answers.
+        """
+        from mmsearch.retrieval.picture_term import picture_term
+
+        return picture_term(file, self.encoder.preprocessing, weight)
+
+    def _query(
+        self,
+        question: Question,
+        k: int,
+        target: Modality | None,
+        where: "str | Condition | None",
+    ) -> Query:
+        if isinstance(question, Query):
+            return question
+        terms = self.terms(question)
+        target = target or choose_target(terms, texts=self.catalog.counts().texts)
+        return Query(terms, k, target, where=_condition(where))
+
+    def _answered(self, space: Space, query: Query) -> Answered:
+        self._load_ahead(space, query)
+        return Asking(self.catalog, self._indexes, self.encoder, space).ask(query)
 
     def _searched_space(self) -> Space | None:
         """Return the library's space, None while it has none; refuse another encoder's."""
@@ -165,42 +189,6 @@ class Library:
         targets = [question.target] if question.target else Modality
         engine = any(self._indexes.needs_engine(space, target) for target in targets)
         load_ahead(self.encoder, self._indexes.load_engine if engine else lambda: None)
-
-    def _vectors(self, space: Space, terms: Sequence[Term]) -> Vectors:
-        """Return one row a term, (n, dim), each kind of term encoded at once."""
-        rows = np.empty((len(terms), space.dim), dtype=np.float32)
-        texts = {n: term.text for n, term in enumerate(terms) if isinstance(term, TextTerm)}
-        images = {n: term.pixels for n, term in enumerate(terms) if isinstance(term, ImageTerm)}
-        items = {n: term.id for n, term in enumerate(terms) if isinstance(term, ItemTerm)}
-        if texts:
-            rows[list(texts)] = self.encoder.encode_texts(list(texts.values()))
-        if images:
-            rows[list(images)] = self.encoder.encode_images(list(images.values()))
-        if items:
-            rows[list(items)] = self.catalog.vectors(space, list(items.values()))
-        return rows
-
-    def _ranked(self, space: Space, vector: Vectors, query: Query) -> list[tuple[int, float]]:
-        """Return (id, score) of the k best, without the items that the query is made of."""
-        asked = {term.id for term in query.terms if isinstance(term, ItemTerm)}
-        k = min(query.k + len(asked), max(1, self.catalog.counts().items))
-        found: list[tuple[int, float]] = []
-        for modality in [query.target] if query.target else Modality:
-            ask = partial(self._best, space, modality, vector)
-            if query.online:
-                from mmsearch.retrieval.online import best_online
-
-                found += _pairs(best_online(self.catalog, modality, ask, k))
-            else:
-                found += _pairs(ask(k, None))
-        found.sort(key=lambda pair: (-pair[1], pair[0]))
-        return [pair for pair in found if pair[0] not in asked][: query.k]
-
-    def _best(
-        self, space: Space, modality: Modality, vector: Vectors, k: int, among: Ids | None
-    ) -> Matches:
-        (matches,) = self._indexes.search(space, modality, vector, k, among=among)
-        return matches
 
     # Fill, and remove
 
@@ -275,5 +263,9 @@ class Library:
         return Filling(self.directory, self.encoder, self._model, self._indexes.warnings)
 
 
-def _pairs(matches: Matches) -> list[tuple[int, float]]:
-    return list(zip(matches.ids.tolist(), matches.scores.tolist(), strict=True))
+def _condition(where: "str | Condition | None") -> "Condition | None":
+    if not isinstance(where, str):
+        return where
+    from mmsearch.index.where.grammar import parse_condition
+
+    return parse_condition(where)

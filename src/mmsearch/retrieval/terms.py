@@ -18,12 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from mmsearch.core import ItemTerm, TextTerm
+from mmsearch.core import MOST_WEIGHT, ItemTerm, TextTerm
 from mmsearch.errors import QueryError
 from mmsearch.retrieval.query import text_of_query
-
-MOST_WEIGHT: Final = 1000.0
-"""A weight is not 0, and no more than this either way."""
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _COLON = r":(?=\"|[A-Za-z]|(?![\s\d])[^\x00-\x7f])"
