@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mmsearch.errors import MMSearchError
-from mmsearch.index import database
+from mmsearch.errors import ConfigError, MMSearchError
+from mmsearch.index import background_file, database
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
@@ -17,6 +17,7 @@ from mmsearch.index.records import Record, records
 
 INDEXES: Final = "index"
 _FOLDER = re.compile(r"index(/[0-9a-f]{16}(/(image|text))?)?")
+_BACKGROUND = re.compile(rf"index/[0-9a-f]{{16}}/(image|text)/{re.escape(background_file.NAME)}")
 _PATH = re.compile(r"index/[0-9a-f]{16}/(image|text)/[0-9]+\.faiss")
 
 
@@ -89,9 +90,18 @@ def _leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
         name = str(path.relative_to(directory))
         if path.suffix == DAMAGED:
             yield notice(f"{name} was damaged and set aside", "delete it when you like")
+        elif _BACKGROUND.fullmatch(name):
+            yield from _check_background(path, name)
         elif path.is_file() and name not in known and not _FOLDER.fullmatch(name):
             what = "belongs to no record" if path.suffix == SUFFIX else "is a leftover of a crash"
             yield notice(f"{name} {what}", "the next writer removes it")
+
+
+def _check_background(path: Path, name: str) -> Iterator[Finding]:
+    try:
+        background_file.parse_backgrounds(path.read_bytes())
+    except (OSError, ConfigError) as problem:
+        yield notice(f"{name} cannot be used: {problem}", "the next --cutoff makes it anew")
 
 
 def _quarantined(directory: Path) -> Iterator[Finding]:

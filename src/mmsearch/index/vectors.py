@@ -49,6 +49,11 @@ class VectorTable:
         """Return how many rows there must be. Raises DamagedRowError when nothing says so."""
         return read_tally(self.connection, self.space_id, self.modality)
 
+    def last_id(self) -> int:
+        """Return the highest id of a row, 0 when there is none."""
+        ((last,),) = self.connection.execute(f"SELECT ifnull(max(item_id), 0) FROM {self.name}")
+        return int(last)
+
     def find(self, ids: Iterable[int] | Ids) -> tuple[Ids, Vectors]:
         """Return the rows of those ids that have one, sorted by id."""
         rows = self.connection.execute(
