@@ -26,7 +26,7 @@ TABLES: Final = (
         crc INTEGER NOT NULL,
         PRIMARY KEY (item_id, name)
     ) WITHOUT ROWID""",
-    "CREATE INDEX labels_name ON labels (name)",
+    "CREATE INDEX labels_name ON labels (name COLLATE NOCASE)",
     # sentences that are attached to a picture, in order
     """CREATE TABLE captions (
         item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
