@@ -29,7 +29,8 @@ def plain(
     """Group as the documentation says, one picture after the other."""
     scores = vectors.astype(np.float32) @ vectors.astype(np.float32).T
     bits = np.bitwise_count(fingerprints[:, np.newaxis] ^ fingerprints)
-    linked = (scores >= near.threshold) & (bits <= near.distance)
+    least = np.stack([near.least(mark, fingerprints) for mark in fingerprints])
+    linked = (scores >= least) & (bits <= near.distance)
     free, found = [True] * len(vectors), []
     for best in range(len(vectors)):
         if free[best]:
@@ -59,6 +60,23 @@ def test_a_chain_is_cut_where_it_leaves_the_neighbourhood_of_the_best() -> None:
 def test_members_come_nearest_first() -> None:
     found = Pictures(marks(0, 1, 0, 3), rows(0, 5, 9, 5)).stars(Nearness(0.9, 2))
     assert groups(list(found)) == [[0, 1, 3, 2]]
+
+
+def test_the_fewer_bits_differ_the_lower_a_cosine_will_do() -> None:
+    own = np.uint64(0x00FF00FF00FF00FF)
+    others = own ^ marks(0, 0b1, 0b11, 0b111, 0b1111)
+    least = Nearness(0.9, 4).least(own, others)
+    assert least.tolist() == pytest.approx([0.6, 0.675, 0.75, 0.825, 0.9])
+    assert Nearness(0.9, 0).least(own, others[:1]).tolist() == pytest.approx([0.9])
+    assert Nearness(1.0, 4).least(own, others).tolist() == [1, 1, 1, 1, 1]
+
+
+def test_the_fingerprint_of_a_plain_picture_allows_nothing() -> None:
+    near = Nearness(0.9, 4)
+    for plain_mark in (0, 0x7F, 2**64 - 1):
+        assert near.least(np.uint64(plain_mark), marks(plain_mark)).tolist() == pytest.approx([0.9])
+    assert near.least(np.uint64(0xFF), marks(0xFF)).tolist() == pytest.approx([0.6])
+    assert near.least(np.uint64(0xFF), marks(0x7F)).tolist() == pytest.approx([0.9])
 
 
 @pytest.mark.parametrize("seed", range(8))

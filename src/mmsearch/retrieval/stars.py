@@ -19,12 +19,18 @@ from mmsearch.index.fingerprints import MOST_BITS, FingerprintIndex, Fingerprint
 _LEADERS: Final = 256  # looked up at once
 _BLOCK: Final = 4096  # rows compared at once
 _WASTE: Final = 500  # comparisons a picture that may come to nothing, on average
+_ALLOWANCE: Final = 3.0
+_PLAIN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Nearness:
-    """What counts as near: a cosine of at least `threshold`, and at most `distance` bits apart.
+    """What counts as near: fingerprints at most `distance` bits apart, and a high cosine.
 
+    At that distance the cosine must be at least `threshold`. Equal fingerprints may have one
+    four times as far from 1, and in between it goes in a straight line: a model may see a small
+    or grey copy as something else, while a fingerprint that agrees in every bit is no chance.
+    That of a plain picture is, with fewer than 8 bits unlike the others; it allows nothing.
     Raises ConfigError when a value is out of range.
     """
 
@@ -36,6 +42,15 @@ class Nearness:
             raise ConfigError(f"a threshold is a cosine, from -1 to 1, not {self.threshold}")
         if not 0 <= self.distance <= MOST_BITS:
             raise ConfigError(f"a distance must be from 0 to {MOST_BITS} bits, not {self.distance}")
+
+    def least(self, own: np.uint64, others: Fingerprints) -> NDArray[np.float32]:
+        """Return (m,) the cosines that a picture and others need, by their fingerprints."""
+        bits = np.bitwise_count(own ^ others)
+        nearer = 1 - np.minimum(bits, self.distance) / max(1, self.distance)
+        allowed = np.where(_is_plain(others) | _is_plain(own), 0, _ALLOWANCE * nearer)
+        if self.distance == 0:
+            allowed[:] = 0
+        return np.asarray(1 - (1 - self.threshold) * (1 + allowed), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +112,14 @@ class Pictures:
     def _star(self, leader: int, candidates: NDArray[np.int64], near: Nearness) -> Star | None:
         """Take those of the candidates that are near to a picture."""
         kept, cosines = [], []
-        own = self._vectors[leader].astype(np.float32)
+        own, mark = self._vectors[leader].astype(np.float32), self._fingerprints[leader]
         for start in range(0, len(candidates), _BLOCK):
             if start and self._budget <= 0:
                 self.cut += 1
                 break
             some = candidates[start : start + _BLOCK]
             scores = self._vectors[some].astype(np.float32) @ own
-            taken = scores >= near.threshold
+            taken = scores >= near.least(mark, self._fingerprints[some])
             kept.append(some[taken])
             cosines.append(scores[taken])
             self._budget -= len(some) - int(taken.sum())
@@ -112,8 +127,7 @@ class Pictures:
             return None
         others, scores = np.concatenate(kept), np.concatenate(cosines)
         self._free[others] = False
-        unlike = self._fingerprints[others] ^ self._fingerprints[leader]
-        distances = np.bitwise_count(unlike).astype(np.int64)
+        distances = np.bitwise_count(self._fingerprints[others] ^ mark).astype(np.int64)
         order = np.lexsort((others, distances, -scores))
         return Star(leader, others[order], scores[order], distances[order])
 
@@ -144,6 +158,12 @@ class _Values:
         return self.positions[np.repeat(self.starts[places], counts) + within]
 
 
+def _is_plain(fingerprints: Fingerprints | np.uint64) -> NDArray[np.bool_]:
+    """Say of which fingerprints nearly all bits are the same."""
+    ones = np.bitwise_count(fingerprints)
+    return np.asarray((ones < _PLAIN) | (ones > 64 - _PLAIN))
+
+
 def best_first(
     pixels: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -155,4 +175,5 @@ def best_first(
     Most pixels first, then most bytes, then the oldest file, then the lowest id.
     """
     keys: Sequence[NDArray[np.int64]] = (ids, times, -sizes, -pixels)
-    return np.asarray(np.lexsort(keys))
+    order: NDArray[np.int64] = np.lexsort(keys)
+    return order
