@@ -31,13 +31,13 @@ from mmsearch.conditions import (
     Value,
 )
 from mmsearch.errors import QueryError
-from mmsearch.index.where import columns, literals, sql
+from mmsearch.index.where import bounds, columns, literals, sql
 from mmsearch.index.where.columns import Column
 from mmsearch.index.where.tokens import Kind, Token, before, tokens
 
 T = TypeVar("T")
 
-_MOST_PARENTHESES: Final = 2 * sql.MOST_NESTED  # a function calls itself for each
+_MOST_PARENTHESES: Final = 2 * bounds.MOST_NESTED  # a function calls itself for each
 _OPERATORS: Final = {
     **{operator.value: operator for operator in Operator if operator is not Operator.LIKE},
     "==": Operator.EQUAL,
@@ -189,7 +189,7 @@ class _Parser:
             self._skip("KM")
         self._need(")")
         near = Near(latitude, longitude, distance)
-        self._at(token, lambda: sql.check_place(near))
+        self._at(token, lambda: bounds.check_place(near))
         return near
 
     def _number(self, expected: str) -> float:
@@ -204,7 +204,7 @@ class _Parser:
             raise self._refused("a path in quotes")
         token = self._take()
         path = literals.text(token.text)
-        self._at(token, lambda: sql.check_path(path))
+        self._at(token, lambda: bounds.check_path(path))
         self._need(")")
         return Under(path)
 

@@ -21,21 +21,17 @@ from mmsearch.conditions import (
     Under,
     Value,
 )
-from mmsearch.errors import QueryError
 from mmsearch.index import selection
 from mmsearch.index.where import dates, functions
+from mmsearch.index.where.bounds import check_extent, check_path, check_place, check_values
 from mmsearch.index.where.columns import (
     Column,
     Kind,
     Source,
     check,
-    check_text,
     column_named,
 )
 
-MOST_NESTED: Final = 30
-MOST_TERMS: Final = 500  # SQLite takes an expression that is 1,000 deep
-MOST_VALUES: Final = 10_000  # SQLite takes some 32,000 bound values
 _FEW: Final = 16  # texts that are cheaper to look for at the end of a path one by one
 _TEXT: Final = "CAST(? AS TEXT)"
 _BOUNDS: Final = {  # (comparison with a bound, whether that is the end of the date)
@@ -118,8 +114,7 @@ class _Compiler:
 
     def _bind(self, *values: object) -> None:
         self.values += values
-        if len(self.values) > MOST_VALUES:
-            raise QueryError(f"the condition has too many values: more than {MOST_VALUES:,}")
+        check_values(len(self.values))
 
     def _joined(self, parts: tuple[Condition, ...], word: str, depth: int) -> str:
         if not parts:
@@ -260,31 +255,6 @@ class _Compiler:
             f"(photos.latitude BETWEEN ? AND ? AND ({' OR '.join(ranges)}) "
             "AND mmsearch_haversine(photos.latitude, photos.longitude, ?, ?) <= ?)"
         )
-
-
-def check_extent(depth: int, terms: int) -> None:
-    """Raise QueryError for a condition that is too deep or has too many terms."""
-    if depth > MOST_NESTED:
-        raise QueryError(f"the condition is nested too deep: more than {MOST_NESTED} levels")
-    if terms > MOST_TERMS:
-        raise QueryError(f"the condition has too many terms: more than {MOST_TERMS}")
-
-
-def check_path(path: str) -> None:
-    """Raise QueryError unless a path is absolute."""
-    check_text(path)
-    if not path.startswith("/"):
-        raise QueryError(f"under() needs an absolute path, not {path[:80]!r}")
-
-
-def check_place(near: Near) -> None:
-    """Raise QueryError unless a place is on the globe and the distance is one."""
-    if not -90 <= near.latitude <= 90:
-        raise QueryError(f"a latitude is from -90 to 90 degrees, not {near.latitude:g}")
-    if not -180 <= near.longitude <= 180:
-        raise QueryError(f"a longitude is from -180 to 180 degrees, not {near.longitude:g}")
-    if not 0 <= near.kilometres < float("inf"):
-        raise QueryError(f"a distance is not {near.kilometres:g} km")
 
 
 def _text(column: Column) -> str:
