@@ -9,9 +9,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.commands.conftest import Command, Process
 from tests.retrieval.drawing import RED, draw
 from tests.retrieval.onnx_models import make_model
@@ -57,8 +59,20 @@ def test_a_sentence_and_a_picture_are_looked_for_together(run: Command, indexed:
 def test_json_is_an_array_and_the_same_every_time(run: Command, indexed: Path) -> None:
     done = run("query", "red", "--json", "-k", "1")
     (hit,) = json.loads(done.stdout)
-    path = str(indexed / "red.png")
-    assert hit == {"rank": 1, "score": 1.0, "id": hit["id"], "modality": "image", "path": path}
+    path = indexed / "red.png"
+    with Image.open(path) as picture:
+        width, height = picture.size
+    written = datetime.fromtimestamp(path.stat().st_mtime).isoformat(timespec="seconds")  # noqa: DTZ006 - local
+    assert hit == {
+        "rank": 1,
+        "score": 1.0,
+        "id": hit["id"],
+        "modality": "image",
+        "path": str(path),
+        "date": written,
+        "width": width,
+        "height": height,
+    }
     assert run("query", "red", "--json", "-k", "1").stdout == done.stdout
     (text,) = json.loads(run("query", "red", "--json", "-k", "1", "--for", "texts").stdout)
     assert text["text"] == "a red rose"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mmsearch.commands.terminal import Drawing
     from mmsearch.core import Hit
     from mmsearch.index.catalog import Catalog
+    from mmsearch.retrieval.details import Details
 
 
 class Presenter:
@@ -24,7 +25,8 @@ class Presenter:
         self._flags = flags
         self._drawing = _drawing(flags, form)
         self._detailed = (
-            self._drawing is not None
+            form is Form.JSON
+            or self._drawing is not None
             or flags.sort is Sort.DATE
             or flags.group is not None
             or flags.html is not None
@@ -32,14 +34,17 @@ class Presenter:
 
     def answer(self, hits: "Sequence[Hit]") -> Answer:
         """Return hits, best first, in the order and the groups that were asked for."""
-        from mmsearch.retrieval.details import details_of
-
-        details = details_of(self._catalog, hits) if self._detailed else {}
+        details = self._details(hits) if self._detailed else {}
         dates = {number: each.date for number, each in details.items()}
         shown = ordered(hits, self._flags.sort, dates, reverse=self._flags.reverse)
         group = self._flags.group
         groups = None if group is None else grouped(shown, group, dates)
         return Answer(shown, details, groups)
+
+    def _details(self, hits: "Sequence[Hit]") -> "dict[int, Details]":
+        from mmsearch.retrieval.details import details_of
+
+        return details_of(self._catalog, hits)
 
     def table(self, answer: Answer) -> Iterator[bytes] | None:
         """Return the answers with thumbnails, None where they are printed as lines."""
