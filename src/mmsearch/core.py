@@ -6,13 +6,18 @@ Scores are cosines everywhere: float32, higher is better, 1.0 is the same direct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.conditions import Condition
+from mmsearch.choices import Cutoff as Cutoff  # noqa: PLC0414 - part of this module, too
+from mmsearch.choices import Mode as Mode  # noqa: PLC0414 - part of this module, too
+from mmsearch.choices import Negation as Negation  # noqa: PLC0414 - part of this module, too
 from mmsearch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmsearch.conditions import Condition
 
 Vectors: TypeAlias = NDArray[np.float32]
 """(n, dim) float32, unit rows."""
@@ -175,29 +180,6 @@ class ItemTerm:
 Term: TypeAlias = TextTerm | ImageTerm | ItemTerm
 
 
-class Mode(StrEnum):
-    """What ranks: the vectors, the words of names, captions and labels, or both."""
-
-    VECTOR = "vector"
-    TEXT = "text"
-    HYBRID = "hybrid"
-
-
-class Negation(StrEnum):
-    """How negative terms act: taken off the sum, or projected out of it."""
-
-    SUBTRACT = "subtract"
-    PROJECT = "project"
-
-
-class Cutoff(StrEnum):
-    """What happens to answers that are no better than chance."""
-
-    OFF = "off"
-    MARK = "mark"
-    DROP = "drop"
-
-
 @dataclass(frozen=True, slots=True)
 class Query:
     """A question: weighted terms, the k best items of `target` for which `where` holds.
@@ -212,9 +194,9 @@ class Query:
     k: int = 10
     target: Modality | None = Modality.IMAGE
     online: bool = False
-    where: Condition | None = None
+    where: "Condition | None" = None
     mode: Mode | None = None
-    negation: Negation = Negation.PROJECT
+    negation: Negation = Negation.SUBTRACT
     min_score: float | None = None
     cutoff: Cutoff = Cutoff.OFF
     own: bool = False

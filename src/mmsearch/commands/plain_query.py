@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from mmsearch.retrieval.ordering import Grouping, Sort
+from mmsearch.choices import Grouping, Sort
 
 _COMPLETION: Final = "_MMSEARCH_COMPLETE"
 _MOST_DIGITS: Final = 18  # Python refuses to read thousands of them

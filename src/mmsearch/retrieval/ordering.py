@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from mmsearch.choices import Grouping as Grouping  # noqa: PLC0414 - part of this module, too
+from mmsearch.choices import Sort as Sort  # noqa: PLC0414 - part of this module, too
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,21 +19,6 @@ _DIGITS: Final = re.compile(r"([0-9]+)")
 _NameKey: TypeAlias = list[tuple[int, int, str]]
 Dates: TypeAlias = "Mapping[int, datetime | None]"
 """When items were taken or written, by id; a missing one has no date."""
-
-
-class Sort(StrEnum):
-    """What the answers are ordered by: best, newest, or first in the alphabet first."""
-
-    SCORE = "score"
-    DATE = "date"
-    NAME = "name"
-
-
-class Grouping(StrEnum):
-    """What the answers of a group have in common."""
-
-    DAY = "day"
-    FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True)
