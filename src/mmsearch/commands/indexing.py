@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,26 @@ def index(
             "--texts",
             metavar="FILE",
             help="Sentences to index: a line each, or CSV or JSONL with a column caption or text.",
+            show_default=False,
+        ),
+    ] = None,
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--captions",
+            metavar="FILE",
+            help="Captions to attach to the library's pictures: a file or folder as `train` reads "
+            "it (CSV, JSONL, Karpathy, Flickr); repeatable. It is read again when it changes.",
+            show_default=False,
+        ),
+    ] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            "--fuse",
+            metavar="caption=W",
+            help="Search captioned pictures by one vector of both, with weight W of the captions "
+            "(0 to 1); `none` undoes it. Kept for later runs.",
             show_default=False,
         ),
     ] = None,
@@ -116,6 +137,7 @@ def index(
     .mmsearchignore names, with the rules of .gitignore, is left out.
     """
     from mmsearch.commands.indexing_view import progress
+    from mmsearch.retrieval.fusing import parse_fuse
     from mmsearch.retrieval.opening import open_library
     from mmsearch.retrieval.report import IngestOptions
 
@@ -128,13 +150,15 @@ def index(
         batch_size=batch_size,
         commit_seconds=commit_seconds,
         model=model,
+        captions=tuple(captions or ()),
+        fuse=None if fuse is None else parse_fuse(fuse),
     )
     if watching:
         from mmsearch.retrieval.watch import check_installed
 
         check_installed()
     directory = library_directory(library)
-    _check_given(directory, paths or [], texts or [])
+    _check_given(directory, [*(paths or []), *(texts or [])], options.captions)
     with open_library(directory, model=model, use=_use(batch_size)) as opened:
         if not (paths or texts or opened.catalog.roots() or opened.catalog.counts().items):
             raise InputError("nothing was indexed yet; say what: mmsearch index PATH")
@@ -181,17 +205,17 @@ def _summarise(library: "Library", report: "IngestReport", *, verbose: bool) -> 
         typer.echo(time_spent(report), err=True)
 
 
-def _check_given(directory: Path, paths: list[Path], texts: list[Path]) -> None:
+def _check_given(directory: Path, wanted: Sequence[Path], captions: Sequence[Path]) -> None:
     """Refuse a path that was never there before a library is made for it."""
     from mmsearch.index.catalog import Catalog
 
     if Catalog.exists(directory):
         return
-    if not paths and not texts:
+    if not wanted:
         raise InputError(
             f"there is no library at {directory}; say what to index: mmsearch index PATH"
         )
-    for path in [*paths, *texts]:
+    for path in [*wanted, *captions]:
         if not os.path.lexists(path):
             raise InputError(f"{one_line(str(path))} does not exist")
 
@@ -203,10 +227,10 @@ def _run(
     options: "IngestOptions",
     on_progress: "OnProgress",
 ) -> "IngestReport":
-    """Index the sentences first, which takes moments, then the pictures."""
+    """Index the sentences first, which takes moments, then the pictures with their captions."""
     from mmsearch.retrieval.report import IngestReport
 
-    if not paths and not texts:
+    if not paths and not texts and not options.captions:
         return library.refresh(options, on_progress)
     report = IngestReport()
     for file in texts:
@@ -214,6 +238,8 @@ def _run(
             report.merge(library.add_texts(file, options))
     if (paths or options.reindex) and not report.interrupted:
         report.merge(library.add(paths, options, on_progress))
+    elif not report.interrupted:
+        report.merge(library.attach_captions(options.captions, options))
     return report
 
 

@@ -77,9 +77,7 @@ def _status_lines(found: "Status") -> list[str]:
         lines.append(
             f"aside     {found.set_aside / 1e6:.1f} MB in quarantine, to delete when you like"
         )
-    for root in found.roots:
-        path = one_line(root.path)
-        lines.append(f"{root.kind.value:<9} {path}{' (offline)' if root.offline else ''}")
+    lines += _source_lines(found)
     if found.items == 0:
         lines.append("empty: run mmsearch index PATH")
     return lines
@@ -90,3 +88,15 @@ def _model_line(found: "Status") -> str:
         return "none yet"
     at = "" if found.model in (None, found.space.name) else f" from {found.model}"
     return f"{found.space.name}, {found.space.dim} dimensions{at}"
+
+
+def _source_lines(found: "Status") -> list[str]:
+    """Return the places that items come from, then captions and the files that say them."""
+    lines = []
+    for root in found.roots:
+        path = one_line(root.path)
+        lines.append(f"{root.kind.value:<9} {path}{' (offline)' if root.offline else ''}")
+    if found.captioned:
+        fused = f", fused into {found.fused:,} with weight {found.fuse:g}" if found.fused else ""
+        lines.append(f"captioned {found.captioned:,} images{fused}")
+    return [*lines, *(f"captions  {one_line(file)}" for file in found.captions)]

@@ -21,6 +21,7 @@ from mmsearch.index.checksums import (
     checked_item,
     row_checksum,
 )
+from mmsearch.index.fusing import unsettle
 from mmsearch.index.rows import KnownFile, Label, LabelChange, LabelSource, require_unicode
 from mmsearch.index.session import Session
 from mmsearch.index.vectors import id_list, table_name
@@ -61,6 +62,11 @@ def captions(session: Session, ids: Sequence[int] | Ids) -> dict[int, tuple[str,
     for number, _, text in _checked(session, "a caption", query, id_list(ids)):
         found[number] = (*found.get(number, ()), text)
     return found
+
+
+def captioned_count(session: Session) -> int:
+    """Return how many pictures have captions."""
+    return int(session.rows("SELECT count(DISTINCT item_id) FROM captions")[0][0])
 
 
 def label_counts(session: Session) -> dict[str, int]:
@@ -144,6 +150,7 @@ def set_captions(session: Session, texts: Mapping[int, tuple[str, ...]]) -> None
             f"INSERT INTO captions ({CAPTION_COLUMNS}, crc) VALUES (?, ?, ?, ?)",
             [(*row, row_checksum(row)) for row in rows],
         )
+        unsettle(db.conn)  # what was fused of the captions before is to be fused anew
 
 
 def _checked(session: Session, what: str, query: str, *values: object) -> Iterator[Sequence[Any]]:

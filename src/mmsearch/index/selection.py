@@ -17,6 +17,7 @@ Condition: TypeAlias = tuple[str, tuple[object, ...]]
 """SQL on a row of `items`, with its values."""
 
 _SEPARATOR = b"/"
+_PARAMETERS = 500  # of one statement, below SQLite's oldest limit of 999
 
 
 def at_or_under(path: bytes, column: str = "path") -> list[Condition]:
@@ -46,6 +47,16 @@ def paths(session: Session, path: bytes) -> list[bytes]:
         for where, values in at_or_under(path)
         for row in session.rows(f"SELECT path FROM items WHERE {where}", *values)
     ]
+
+
+def ids_at(session: Session, paths: Sequence[bytes]) -> dict[bytes, int]:
+    """Return the ids of the pictures at these very paths, by path; of those that are there."""
+    found: dict[bytes, int] = {}
+    for start in range(0, len(paths), _PARAMETERS):
+        some = paths[start : start + _PARAMETERS]
+        marks = ", ".join("?" * len(some))
+        found.update(session.rows(f"SELECT path, id FROM items WHERE path IN ({marks})", *some))
+    return found
 
 
 def ids(session: Session, conditions: Iterable[Condition]) -> list[int]:

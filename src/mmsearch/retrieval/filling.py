@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,11 +12,13 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.compaction import reclaim
 from mmsearch.index.rows import RootKind
 from mmsearch.index.store import IndexStore
+from mmsearch.retrieval.attaching import see_to_captions
 from mmsearch.retrieval.captions.data import Problem
+from mmsearch.retrieval.captions.listed import read_listed
 from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.forget import find, forget
 from mmsearch.retrieval.ingest import OnProgress, ingest, ingest_touched
-from mmsearch.retrieval.ingest_texts import add_given_sentences, add_sentences
+from mmsearch.retrieval.ingest_texts import add_given_sentences, add_sentences, check_space
 from mmsearch.retrieval.prune import prune, survey
 from mmsearch.retrieval.remembered import remember_model
 from mmsearch.retrieval.report import IngestOptions, IngestReport
@@ -45,11 +48,30 @@ class Filling:
         options: IngestOptions | None = None,
         on_progress: OnProgress | None = None,
     ) -> IngestReport:
-        """Index pictures."""
+        """Index pictures, then see to captions."""
         chosen = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
-        return self._write(
-            lambda catalog: ingest(catalog, self._encoder, chosen, options or _DEFAULT, on_progress)
-        )
+        wanted = options or _DEFAULT
+        listed = [read_listed(file) for file in wanted.captions]
+
+        def work(catalog: Catalog) -> IngestReport:
+            report = ingest(catalog, self._encoder, chosen, wanted, on_progress)
+            return see_to_captions(catalog, self._encoder, listed, wanted.fuse, report)
+
+        return self._write(work)
+
+    def attach_captions(
+        self, sources: AnyPath | Iterable[AnyPath], options: IngestOptions | None = None
+    ) -> IngestReport:
+        """Attach captions to pictures."""
+        chosen = [sources] if isinstance(sources, str | bytes | os.PathLike) else list(sources)
+        wanted = options or _DEFAULT
+        listed = [read_listed(Path(os.fsdecode(source))) for source in chosen]
+
+        def work(catalog: Catalog) -> IngestReport:
+            check_space(catalog, self._encoder, replace(wanted, reindex=False), [])
+            return see_to_captions(catalog, self._encoder, listed, wanted.fuse, IngestReport())
+
+        return self._write(work)
 
     def add_texts(
         self, source: AnyPath | Iterable[str], options: IngestOptions | None = None
@@ -86,9 +108,12 @@ class Filling:
         self, paths: Sequence[bytes], options: IngestOptions | None = None
     ) -> IngestReport:
         """Look at some paths again."""
-        return self._write(
-            lambda catalog: ingest_touched(catalog, self._encoder, paths, options or _DEFAULT)
-        )
+
+        def work(catalog: Catalog) -> IngestReport:
+            report = ingest_touched(catalog, self._encoder, paths, options or _DEFAULT)
+            return see_to_captions(catalog, self._encoder, [], None, report)
+
+        return self._write(work)
 
     def forget(self, paths: AnyPath | Iterable[AnyPath]) -> int:
         """Remove what lies at or under some paths."""

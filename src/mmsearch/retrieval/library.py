@@ -217,6 +217,20 @@ class Library:
         """
         return self._filling().add_texts(source, options)
 
+    def attach_captions(
+        self,
+        sources: AnyPath | Iterable[AnyPath],
+        options: "IngestOptions | None" = None,
+    ) -> "IngestReport":
+        """Attach the captions of files or folders to the pictures that they name.
+
+        They replace those that a picture had. The files are remembered, and read again when
+        they change. `options.fuse` is the weight with which captions are fused into the vectors
+        of their pictures, None for that of the library. Raises DataError when a file cannot be
+        read, SpaceMismatchError when the library was indexed with another model.
+        """
+        return self._filling().attach_captions(sources, options)
+
     def refresh(
         self,
         options: "IngestOptions | None" = None,

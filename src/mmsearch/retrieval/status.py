@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsearch.core import Space
+from mmsearch.index import attributes, fusing
+from mmsearch.index.caption_files import caption_files
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.rows import Root
@@ -18,7 +20,9 @@ class Status:
     `offline`: items whose root is not there. `waiting`: items without a vector in the current
     space, because encoding them anew was interrupted. `bytes`: what the files of the library
     take on the disk, `set_aside` those of them that repairs put into quarantine. `model`: the
-    spec remembered with the space.
+    spec remembered with the space. `captioned`: pictures with captions; `fused`: those whose
+    vector is one of both; `fuse`: the weight of captions that the next run sees to, 0 for none;
+    `captions`: the files that they are from.
     """
 
     directory: Path
@@ -34,6 +38,10 @@ class Status:
     space: Space | None = None
     model: str | None = None
     roots: tuple[Root, ...] = ()
+    captioned: int = 0
+    fused: int = 0
+    fuse: float = 0.0
+    captions: tuple[str, ...] = ()
 
     @property
     def items(self) -> int:
@@ -65,6 +73,10 @@ class Status:
                 {"path": root.path, "kind": root.kind.value, "offline": root.offline}
                 for root in self.roots
             ],
+            "captioned": self.captioned,
+            "fused": self.fused,
+            "fuse": {"caption": self.fuse},
+            "captions": list(self.captions),
         }
 
 
@@ -92,6 +104,10 @@ def read_status(directory: Path) -> Status:
             space=space,
             model=None if space is None else remembered_model(catalog),
             roots=tuple(catalog.roots()),
+            captioned=attributes.captioned_count(catalog),
+            fused=0 if space is None else fusing.fused_count(catalog, space),
+            fuse=fusing.wanted_weight(catalog),
+            captions=tuple(file.path for file in caption_files(catalog)),
         )
 
 

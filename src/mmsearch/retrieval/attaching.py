@@ -1,0 +1,164 @@
+"""Attach captions to the pictures of a library, from the files that say them.
+
+A file says the captions of the pictures that it names, and they replace those that a picture
+had. A picture that it no longer names keeps its captions; a row with an empty caption takes them
+away. Where several files name a picture, the one that was given last holds. The files are
+remembered: they are read again when one has changed, and when new pictures may be those that
+were not there the last time. A file that is not there now changes nothing.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from mmsearch.core import Encoder
+from mmsearch.errors import DataError
+from mmsearch.index import attributes, selection
+from mmsearch.index.caption_files import (
+    CaptionFile,
+    caption_files,
+    last_id,
+    set_caption_files,
+)
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.rows import RootKind
+from mmsearch.retrieval.captions import Problem
+from mmsearch.retrieval.captions.listed import Entry, Listed, read_listed, stamp_of
+from mmsearch.retrieval.fusing import fuse
+from mmsearch.retrieval.report import IngestReport
+
+_STEP: Final = 1000  # pictures whose captions are written in one transaction
+
+
+def see_to_captions(
+    catalog: Catalog,
+    encoder: Encoder,
+    given: Sequence[Listed],
+    weight: float | None,
+    report: IngestReport,
+) -> IngestReport:
+    """End a run: attach captions, then fuse them as the weight, or the library's, says.
+
+    Adds to the run's report and returns it. Ctrl-C keeps what is committed.
+    """
+    if not report.interrupted:
+        try:
+            attach(catalog, given, report)
+            fuse(catalog, encoder, weight, report)
+        except KeyboardInterrupt:
+            report.interrupted = True
+    return report
+
+
+def attach(catalog: Catalog, given: Sequence[Listed], report: IngestReport) -> None:
+    """Attach the captions of the files given, and of those remembered that have news.
+
+    `report.captioned` counts the pictures that got other captions than they had, or lost them.
+    Broken rows, and pictures that the library does not hold, are problems of files that are
+    given or have changed.
+    """
+    known = caption_files(catalog)
+    last = last_id(catalog)
+    if not given and not any(_has_news(file, last) for file in known):
+        return
+    files, notes = _all_files(known, given, report)
+    wanted: dict[int, tuple[str, ...]] = {}
+    for file, is_new in files:
+        found, absent = _resolved(catalog, file)
+        wanted |= found
+        notes[str(file.path)] = CaptionFile(str(file.path), file.stamp, len(absent), last)
+        if is_new:
+            report.problems += [*file.problems, *map(_absent_problem, absent)]
+    _write(catalog, wanted, report)
+    set_caption_files(catalog, notes.values())
+
+
+def _has_news(file: CaptionFile, last: int) -> bool:
+    stamp = stamp_of(Path(file.path))
+    return bool(stamp) and (stamp != file.stamp or (file.absent > 0 and last > file.last_id))
+
+
+def _all_files(
+    known: Sequence[CaptionFile], given: Sequence[Listed], report: IngestReport
+) -> tuple[list[tuple[Listed, bool]], dict[str, CaptionFile]]:
+    """Return the files that can be read, each with whether it is new or changed, in order.
+
+    And what is remembered of every file, those among them that are not there. One that is given
+    again counts as given last. One that cannot be read any more is a problem.
+    """
+    last_given = {str(file.path): file for file in given}
+    files: list[tuple[Listed, bool]] = []
+    notes: dict[str, CaptionFile] = {}
+    for note in known:
+        if note.path in last_given:
+            continue
+        notes[note.path] = note
+        if not stamp_of(Path(note.path)):
+            continue
+        try:
+            file = read_listed(Path(note.path))
+        except DataError as error:
+            report.problems.append(Problem(note.path, str(error)))
+        else:
+            files.append((file, file.stamp != note.stamp))
+    return [*files, *((file, True) for file in last_given.values())], notes
+
+
+def _resolved(catalog: Catalog, file: Listed) -> tuple[dict[int, tuple[str, ...]], list[Entry]]:
+    """Return captions by item, and the entries whose picture the library does not hold.
+
+    Names are looked for where the layouts have them, then below the library's folders.
+    """
+    folders = [Path(root.path) for root in catalog.roots() if root.kind is RootKind.FOLDER]
+    waiting = [(entry, entry.candidates(folders)) for entry in file.entries]
+    real = _RealPaths()
+    items: dict[int, dict[str, None]] = {}
+    absent: list[Entry] = []
+    while waiting:  # all first candidates, then all second ones: a query for hundreds
+        asked = [(entry, rest, next(rest, None)) for entry, rest in waiting]
+        absent += [entry for entry, _, candidate in asked if candidate is None]
+        paths = [
+            (entry, rest, real.of(candidate))
+            for entry, rest, candidate in asked
+            if candidate is not None
+        ]
+        ids = selection.ids_at(catalog, [path for _, _, path in paths])
+        for entry, _, path in paths:
+            if path in ids:
+                items.setdefault(ids[path], {}).update(dict.fromkeys(entry.captions))
+        waiting = [(entry, rest) for entry, rest, path in paths if path not in ids]
+    return {number: tuple(captions) for number, captions in items.items()}, absent
+
+
+class _RealPaths:
+    """Real paths of many files in few folders."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: Path) -> bytes:
+        """Return the path without links; the file need not be there."""
+        text = os.fspath(path)
+        if os.path.islink(text):  # noqa: PTH114 - asked of every picture
+            return os.fsencode(os.path.realpath(text))
+        folder, name = os.path.split(text)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.fsencode(os.path.join(self._folders[folder], name))  # noqa: PTH118
+
+
+def _absent_problem(entry: Entry) -> Problem:
+    return Problem(entry.where, f"the library has no picture {entry.names[0]}")
+
+
+def _write(catalog: Catalog, wanted: Mapping[int, tuple[str, ...]], report: IngestReport) -> None:
+    """Write the captions that differ from those there are."""
+    ids = sorted(wanted)
+    for start in range(0, len(ids), _STEP):
+        some = ids[start : start + _STEP]
+        there = attributes.captions(catalog, some)
+        changed = {n: wanted[n] for n in some if wanted[n] != there.get(n, ())}
+        if changed:
+            attributes.set_captions(catalog, changed)
+            report.captioned += len(changed)
