@@ -6,6 +6,7 @@ asks again looks nothing up and decodes nothing twice but the candidates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,27 @@ _CODE_DISAGREEMENT = 0.2  # likewise for the median of scores that are computed 
 
 class DisagreementError(Exception):
     """An index file names rows or scores that the catalog does not have."""
+
+
+class Way(StrEnum):
+    """How rows were searched: with an index file, or all compared, or a filter's few compared."""
+
+    INDEX = "index"
+    ALL = "all"
+    FEW = "few"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the last search of a modality was answered, of how many rows there are.
+
+    `known` is the index file that was used, and `newer` the rows that were compared beside it.
+    """
+
+    way: Way
+    rows: int
+    known: Generation | None = None
+    newer: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import check_queries, scan
 from mmsearch.index.policy import SETTING_KIND, SETTING_RECALL, IndexKind, Policy
 from mmsearch.index.rows import Generation
-from mmsearch.index.sources import DisagreementError, State, moment_of
+from mmsearch.index.sources import DisagreementError, Route, State, Way, moment_of
 from mmsearch.index.vectors import VectorTable
 
 if TYPE_CHECKING:
@@ -35,11 +35,13 @@ class _ReplacedError(Exception):
 class IndexStore:
     """Searches a library's vectors; `warnings` says what should be mended, once each.
 
-    `policy` None is that of the library's settings.
+    `policy` None is that of the library's settings. `routes` says of each modality how it was
+    searched the last time.
     """
 
     def __init__(self, catalog: Catalog, directory: Path, policy: Policy | None = None) -> None:
         self.warnings: list[str] = []
+        self.routes: dict[Modality, Route] = {}
         self._catalog = catalog
         self._directory = directory
         self._policy = policy
@@ -85,7 +87,9 @@ class IndexStore:
     ) -> list[Matches]:
         with self._catalog.snapshot():
             state = self._state(space, modality)
+            self.routes[modality] = Route(Way.ALL, state.rows)
             if among is not None and len(among) <= self._limits.few:
+                self.routes[modality] = Route(Way.FEW, state.rows)
                 return scan(queries, [state.table.find(among)], k)
             if state.rows <= self._limits.scan_below:
                 rows = state.all_rows.among(among)
@@ -93,6 +97,8 @@ class IndexStore:
             if 2 * k < state.rows:
                 found = self._search_cached(space, state, queries, k, among)
                 if found is not None:
+                    newer = len(state.source.newer.ids) if state.source else 0
+                    self.routes[modality] = Route(Way.INDEX, state.rows, state.known, newer)
                     return found
             return scan(queries, _chosen(state.table, among), k)
 
