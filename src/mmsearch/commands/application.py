@@ -21,6 +21,7 @@ MODULES: Final = {
     "prune": "removal",
     "check": "soundness",
     "repair": "soundness",
+    "duplicates": "duplicates",
     "tune": "tuning",
     "train": "train",
     "evaluate": "evaluate",

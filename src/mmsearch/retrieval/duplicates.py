@@ -186,7 +186,7 @@ def _distinct(known: _Known, holders: Mapping[str, Sequence[int]]) -> list[int]:
 def _arrays(known: _Known, order: Sequence[int]) -> tuple[Fingerprints, NDArray[np.float16]]:
     marks = np.array([known.facts[row][0] for row in order], dtype=np.uint64)
     vectors = np.array([known.vectors[row] for row in order], dtype=np.float16)
-    return marks, vectors.reshape(len(order), -1)
+    return marks, vectors.reshape(len(order), len(vectors[0]) if order else 0)
 
 
 def _near(
