@@ -130,9 +130,9 @@ class _Compiler:
         if column.kind is Kind.NUMBER:
             self._bind(_number(value))
             return f"({column.sql} {operator} ?)"
-        raw = _raw(column, str(value))
         if operator is Operator.LIKE:
-            return self._like(column, raw)
+            return self._like(column, _raw(column, str(value), pattern=True))
+        raw = _raw(column, str(value))
         if column.raw and operator is Operator.EQUAL:
             return self._part_equals(column, raw)
         self._bind(raw)
@@ -168,6 +168,8 @@ class _Compiler:
                 self._bind(raw)
                 return f"({_text(column)} = {_TEXT} COLLATE NOCASE)"
             case "folder":
+                if not raw:
+                    return "0"
                 start = raw.rstrip(b"/") + b"/"
                 self._bind(len(start), start, len(start) + 1)
                 return (
@@ -236,7 +238,8 @@ class _Compiler:
     def _under(self, path: str) -> str:
         check_path(path)
         tests = []
-        for where, values in selection.at_or_under(os.fsencode(path), "items.path"):
+        raw = os.fsencode(path).rstrip(b"/") or b"/"
+        for where, values in selection.at_or_under(raw, "items.path"):
             self._bind(*values)
             tests.append(f"({where})")
         return f"({' OR '.join(tests)})"
@@ -270,12 +273,16 @@ def _within(column: Column, test: str) -> str:
     return f"({test})"
 
 
-def _raw(column: Column, value: str) -> bytes:
-    """Return the bytes that a text column is compared with."""
+def _raw(column: Column, value: str, *, pattern: bool = False) -> bytes:
+    """Return the bytes that a text column is compared with: `.jpg` as jpg, `/a/` as /a."""
     if not column.raw:
         return value.encode("utf-8", "surrogateescape")
     raw = os.fsencode(value)
-    return raw.removeprefix(b".") if column.name == "extension" else raw
+    if column.name == "extension":
+        return raw.removeprefix(b".")
+    if column.name == "folder" and not pattern:
+        return raw.rstrip(b"/") or raw[:1]
+    return raw
 
 
 def _number(value: Value) -> object:
