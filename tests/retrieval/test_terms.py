@@ -12,9 +12,9 @@ from mmsearch.errors import InputError, QueryError
 from mmsearch.retrieval.terms import (
     FileTerm,
     WrittenTerm,
-    negated,
     parse_line,
-    parse_term,
+    parse_minus,
+    parse_plus,
     show,
     show_line,
 )
@@ -79,7 +79,7 @@ def test_a_plain_sentence_is_one_text_of_weight_one(text: str) -> None:
 
 
 def test_a_sign_beyond_ascii_may_follow_the_colon() -> None:
-    assert parse_line("2:🐶 -:“dog”") == (TextTerm("🐶", 2.0), TextTerm("“dog”", -1.0))
+    assert parse_line("2:🐶 -:“dog”") == (TextTerm("🐶", 2.0), TextTerm("“dog”", -0.5))
     assert parse_line("2:\u00a0dog") == (TextTerm("2:\u00a0dog"),)  # white space
     assert parse_line("2:\u0663 dogs") == (TextTerm("2:\u0663 dogs"),)  # a digit
 
@@ -91,7 +91,8 @@ def test_a_sign_beyond_ascii_may_follow_the_colon() -> None:
         ("+2:dog", 2.0),
         ("-2:dog", -2.0),
         ("+:dog", 1.0),
-        ("-:dog", -1.0),
+        ("-:dog", -0.5),
+        ("-1:dog", -1.0),
         (".5:dog", 0.5),
         ("0.25:dog", 0.25),
         ("2.:dog", 2.0),
@@ -102,7 +103,6 @@ def test_a_sign_beyond_ascii_may_follow_the_colon() -> None:
 )
 def test_a_weight_is_a_number_a_sign_or_both(text: str, weight: float) -> None:
     assert parse_line(text) == (TextTerm("dog", weight),)
-    assert parse_term(text) == TextTerm("dog", weight)
 
 
 @pytest.mark.parametrize("weight", ["0", "-0.0", "1000.1", "-1001", "2001", "9" * 400])
@@ -115,13 +115,14 @@ def test_later_terms_begin_with_a_sign() -> None:
     assert parse_line("2:dog on grass  +0.5:beach\t-:people 3:x") == (
         TextTerm("dog on grass", 2.0),
         TextTerm("beach", 0.5),
-        TextTerm("people 3:x", -1.0),
+        TextTerm("people 3:x", -0.5),
     )
-    assert parse_line("+:a -:b") == (TextTerm("a"), TextTerm("b", -1.0))
+    assert parse_line("+:a -:b") == (TextTerm("a"), TextTerm("b", -0.5))
 
 
 def test_a_single_term_is_not_cut() -> None:
-    assert parse_term("0.5:dog -:people") == TextTerm("dog -:people", 0.5)
+    assert parse_plus("0.5:dog -:people") == TextTerm("dog -:people", 0.5)
+    assert parse_minus("dog +:people") == TextTerm("dog +:people", -0.5)
 
 
 def test_pictures_and_items_are_terms() -> None:
@@ -129,7 +130,7 @@ def test_pictures_and_items_are_terms() -> None:
         FileTerm(Path("/my photos/a.jpg")),
         FileTerm(Path("b.png"), -0.5),
         ItemTerm(12),
-        ItemTerm(7, -1.0),
+        ItemTerm(7, -0.5),
     )
     assert parse_line("2:item:3") == (ItemTerm(3, 2.0),)
 
@@ -138,12 +139,12 @@ def test_what_is_quoted_is_text_and_nothing_else() -> None:
     assert parse_line('"2:dog"') == (TextTerm("2:dog"),)
     assert parse_line('2:"item:3 -:x" -:"2 dogs"') == (
         TextTerm("item:3 -:x", 2.0),
-        TextTerm("2 dogs", -1.0),
+        TextTerm("2 dogs", -0.5),
     )
     assert parse_line(r'"a \"big\" \\ dog\n"') == (TextTerm('a "big" \\ dog\\n'),)
     assert parse_line('image:"a -:b.png" -:dog') == (
         FileTerm(Path("a -:b.png")),
-        TextTerm("dog", -1.0),
+        TextTerm("dog", -0.5),
     )
 
 
@@ -165,22 +166,38 @@ def test_an_empty_question_is_refused(text: str) -> None:
         parse_line(text)
 
 
-def test_a_term_is_turned_around() -> None:
-    assert negated(TextTerm("dog", 0.5)) == TextTerm("dog", -0.5)
-    assert negated(ItemTerm(3)) == ItemTerm(3, -1.0)
+def test_a_term_of_its_own_is_looked_for_or_pushed_away() -> None:
+    assert parse_plus("dog") == parse_plus("+:dog") == TextTerm("dog")
+    assert parse_plus("+2:image:a.png") == FileTerm(Path("a.png"), 2.0)
+    assert parse_minus("dog") == TextTerm("dog", -0.5)
+    assert parse_minus("1:dog") == TextTerm("dog", -1.0)
+    assert parse_minus("0.25:item:3") == ItemTerm(3, -0.25)
+    assert parse_minus("16:9") == TextTerm("16:9", -0.5)
+
+
+@pytest.mark.parametrize("text", ["-:dog", "-0.5:dog", "+:dog", "+2:dog"])
+def test_what_is_pushed_away_has_no_sign(text: str) -> None:
+    with pytest.raises(QueryError, match="without a sign"):
+        parse_minus(text)
+
+
+def test_what_is_looked_for_has_no_weight_below_zero() -> None:
+    with pytest.raises(QueryError, match="--minus"):
+        parse_plus("-2:dog")
 
 
 def test_terms_are_shown_as_they_may_be_written() -> None:
     line = '2:dog on grass +0.5:"2 dogs" -:people +:item:12 -0.25:image:/a b.png'
     assert show_line(parse_line(line)) == line
     assert show(TextTerm("2:dog")) == '"2:dog"'
-    assert show(TextTerm("dog", -1.0)) == "-:dog"
+    assert show(TextTerm("dog", -0.5)) == "-:dog"
+    assert show(TextTerm("dog", -1.0)) == "-1:dog"
 
 
 @given(terms=st.lists(written, min_size=1, max_size=5).map(tuple))
 def test_what_is_shown_is_read_as_the_same(terms: tuple[WrittenTerm, ...]) -> None:
     assert parse_line(show_line(terms)) == terms
-    assert parse_term(show(terms[0])) == terms[0]
+    assert parse_line(show(terms[0])) == terms[:1]
 
 
 @given(text=st.text())

@@ -3,9 +3,9 @@ r"""How a question is written: terms with weights, in one line or one by one.
 A term is `[WEIGHT:]CONTENT`.
 
 - WEIGHT is a number, a sign, or both: `2:dog`, `-0.5:people`, `+:beach`, `-:people`. A sign
-  alone stands for a weight of 1 or -1. It is a weight only when a letter, a quotation mark or a
-  sign beyond ASCII follows the colon, so that `16:9`, `3:10 to Yuma`, `3: a dog` and `-:)` are
-  text.
+  alone stands for a weight of 1 or of -0.5. It is a weight only when a letter, a quotation mark
+  or a sign beyond ASCII follows the colon, so that `16:9`, `3:10 to Yuma`, `3: a dog` and `-:)`
+  are text.
 - CONTENT is `image:PATH`, `item:ID`, `"quoted text"`, or plain text. What is quoted is text and
   nothing else; `\"` and `\\` stand for a quotation mark and a backslash in it.
 
@@ -21,6 +21,9 @@ from typing import Final, TypeAlias
 from mmsearch.core import MOST_WEIGHT, ItemTerm, TextTerm
 from mmsearch.errors import QueryError
 from mmsearch.retrieval.query import text_of_query
+
+PUSH: Final = 0.5
+"""How much a negative term without a number weighs: the best of those that were measured."""
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _COLON = r":(?=\"|[A-Za-z]|(?![\s\d])[^\x00-\x7f])"
@@ -61,17 +64,30 @@ def parse_line(text: str) -> tuple[WrittenTerm, ...]:
     return tuple(terms)
 
 
-def parse_term(text: str) -> WrittenTerm:
-    """Read a single term: all of the text is its weight and its content.
+def parse_plus(text: str) -> WrittenTerm:
+    """Read a single term to look for: all of the text is its weight and its content.
 
-    Raises what `parse_line` raises.
+    Raises what `parse_line` raises, and QueryError for a weight below 0.
     """
-    return _term(text_of_query(text))
+    term = _term(text_of_query(text))
+    if term.weight < 0:
+        raise QueryError(f"--plus takes a weight above 0; give what {text!r} means to --minus")
+    return term
 
 
-def negated(term: WrittenTerm) -> WrittenTerm:
-    """Return a term that pushes away as much as this one pulls."""
-    return replace(term, weight=-term.weight)
+def parse_minus(text: str) -> WrittenTerm:
+    """Read a single term to push away, whose weight is written without a sign.
+
+    Raises what `parse_line` raises, and QueryError for a weight with a sign.
+    """
+    written = text_of_query(text)
+    found = _WEIGHT.match(written)
+    if found is not None and found[1][0] in "+-":
+        raise QueryError(
+            f"--minus takes a weight without a sign, such as 0.25:people, not {text!r}"
+        )
+    term = _term(written)
+    return replace(term, weight=-PUSH if found is None else -term.weight)
 
 
 def show(term: WrittenTerm, *, later: bool = False) -> str:
@@ -79,7 +95,8 @@ def show(term: WrittenTerm, *, later: bool = False) -> str:
 
     `later`: as one that stands after another in a line, whose weight has to have a sign.
     """
-    number = "" if abs(term.weight) == 1 else f"{abs(term.weight):.15g}"
+    usual = -PUSH if term.weight < 0 else 1.0
+    number = "" if term.weight == usual else f"{abs(term.weight):.15g}"
     sign = "-" if term.weight < 0 else "+" if later else ""
     head = f"{sign}{number}:" if sign or number else ""
     match term:
@@ -124,7 +141,7 @@ def _term(text: str) -> WrittenTerm:
 
 
 def _weight(written: str, term: str) -> float:
-    weight = float(f"{written}1" if written in {"+", "-"} else written)
+    weight = {"+": 1.0, "-": -PUSH}.get(written) or float(written)
     if weight == 0 or abs(weight) > MOST_WEIGHT:
         raise QueryError(
             f"the weight {written} of {term!r} is out of range: a weight is not 0 and at most "
