@@ -91,10 +91,10 @@ class Flow:
         made = {name for node in self.nodes for name in node.output}
         used = set(self.uses()) - made
         kept = [tensor for name, tensor in self.constants.items() if name in used]
-        for part, values in ((graph.node, self.nodes), (graph.initializer, kept)):
-            copies = [type(value).FromString(value.SerializeToString()) for value in values]
-            del part[:]
-            part.extend(copies)
+        del graph.node[:]
+        graph.node.extend(self.nodes)
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
         del graph.value_info[:]  # shapes between the old nodes
 
     def _value(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
