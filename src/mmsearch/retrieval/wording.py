@@ -1,0 +1,190 @@
+"""The words of a question: looked for in names, folders, sentences, captions and labels."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mmsearch.core import Ids, Matches, Modality, Mode, Query, TextTerm
+from mmsearch.errors import InputError
+from mmsearch.index.catalog import Catalog
+from mmsearch.index.words import NO_MATCHES, Wanted, count, having, held, ranked
+
+MOST_WORDS: Final = 64
+"""Of a question; what it has beyond these is not looked for."""
+
+ENOUGH: Final = 0.5
+"""How much of what a question's words tell an item must have to be found beside the vectors."""
+
+# fmt: off
+_STOP_WORDS: Final = frozenset({
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into",
+    "is", "it", "its", "of", "on", "or", "that", "the", "their", "there", "these", "this", "to",
+    "was", "were", "which", "with",
+})
+# fmt: on
+_PART: Final = re.compile(r'"([^"]*)"|([^\s"]+)')
+_RUN: Final = re.compile(r"[^\W_]+")
+_RARE: Final = 1000  # items that have a word which finds by itself; or,
+_RARE_SHARE: Final = 50  # where that is more, one in so many
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a question looks for by words, and what ranks.
+
+    `wanted`: words and phrases. `unwanted`: of no group an answer has all. `unknown`: words that
+    the model does not know. `blind`: it knows none, so that no cosine means anything.
+    """
+
+    mode: Mode
+    wanted: tuple[str, ...]
+    unwanted: tuple[tuple[str, ...], ...] = ()
+    unknown: tuple[str, ...] = ()
+    blind: bool = False
+
+
+def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
+    """Return what a query looks for by words; None when its vectors alone rank.
+
+    `unknown` are the words of its positive texts that the model does not know. Where no mode was
+    asked for, these are looked for, beside the vectors if the model knows others. Raises
+    InputError for the mode text without a text.
+    """
+    texts = [term for term in query.terms if isinstance(term, TextTerm)]
+    wanted = _joined(words_of(term.text) for term in texts if term.weight > 0)
+    unwanted = tuple(filter(None, (words_of(term.text) for term in texts if term.weight < 0)))
+    strange = tuple(word for word in unknown if word.casefold() not in _STOP_WORDS)
+    blind = bool(strange) and len(texts) == len(query.terms) and _are_all(strange, wanted)
+    if query.mode is Mode.TEXT:
+        if not wanted:
+            raise InputError(
+                "the mode text looks for words; give a text with some, or leave it out"
+            )
+        return Wording(Mode.TEXT, wanted, unwanted, (), blind)
+    if query.mode is Mode.HYBRID and wanted:
+        return Wording(Mode.TEXT if blind else Mode.HYBRID, wanted, unwanted, strange, blind)
+    if query.mode is None and strange:
+        return Wording(Mode.TEXT if blind else Mode.HYBRID, strange, unwanted, strange, blind)
+    return None
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words and "quoted phrases" of a text, each once.
+
+    Signs are no words. Words that nearly every English sentence has are left out when others
+    remain; BM25 takes care of what is frequent in the library at hand, in any language.
+    """
+    found: dict[str, str] = {}
+    for word in _parts(text):
+        found.setdefault(word.casefold(), word)
+    telling = [word for key, word in found.items() if key.strip(".,;:!?()'") not in _STOP_WORDS]
+    return tuple(telling or found.values())[:MOST_WORDS]
+
+
+def text_matches(
+    catalog: Catalog, wording: Wording, modality: Modality, k: int, among: Ids | None
+) -> Matches:
+    """Return the k items of a modality that fit the words best, best first, ties by id.
+
+    Scores are BM25, higher is better. An item needs one of the words. One that many items have,
+    more than 2 % of them and more than 1,000, ranks and does not find while the question has a
+    rarer one that some item has: what has "dog" alone is no answer to "dog surfing" in a library
+    full of dogs. `among` (sorted) restricts to those ids.
+    """
+    counts = {word: count(catalog, word) for word in wording.wanted}
+    there = [word for word in counts if counts[word]]
+    few = max(_RARE, held(catalog) // _RARE_SHARE)
+    finding = [word for word in there if counts[word] <= few]
+    if there and not finding:
+        finding = [min(there, key=counts.__getitem__)]
+    others = tuple(word for word in there if word not in finding)
+    found = ranked(catalog, Wanted(tuple(finding), others, wording.unwanted), modality, among)
+    return Matches(found.ids[:k], found.scores[:k])
+
+
+def telling_matches(
+    catalog: Catalog, wording: Wording, modality: Modality, k: int, among: Ids | None
+) -> Matches:
+    """Return what `text_matches` does, of items that have enough of the question's words alone.
+
+    A word tells ln(1 + (N - n + 0.5) / (n + 0.5)), n of N items having it. An item needs half of
+    what all words tell that any item has: beside the vectors, one that has "man" of "a man on a
+    red boat" would be noise. A word that more than 1,000 items and more than half have tells
+    nothing.
+    """
+    total = held(catalog)
+    counts = {word: count(catalog, word) for word in wording.wanted}
+    tells = {
+        word: math.log1p((total - n + 0.5) / (n + 0.5))
+        for word, n in counts.items()
+        if n and not n > max(_RARE, total / 2)
+    }
+    enough = ENOUGH * sum(tells.values()) * (1 - _ROUNDING)
+    finding, others = _essential(tells, enough)
+    ids = _enough(catalog, tells, finding, others, enough)
+    if among is not None:
+        ids = ids[np.isin(ids, among)]
+    found = ranked(catalog, Wanted(finding, others, wording.unwanted), modality, ids)
+    return Matches(found.ids[:k], found.scores[:k])
+
+
+def _essential(tells: dict[str, float], enough: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of which an item needs at least one, and those that are not enough.
+
+    The latter are the most frequent ones, which together tell too little (Turtle and Flood 1995).
+    """
+    others: list[str] = []
+    told = 0.0
+    for word in sorted(tells, key=tells.__getitem__):
+        told += tells[word]
+        if told >= enough:
+            break
+        others.append(word)
+    return tuple(word for word in tells if word not in others), tuple(others)
+
+
+def _enough(
+    catalog: Catalog,
+    tells: dict[str, float],
+    finding: Sequence[str],
+    others: Sequence[str],
+    enough: float,
+) -> Ids:
+    """Return the sorted ids of the items whose words tell enough."""
+    held_by = {word: having(catalog, word) for word in finding}
+    if not held_by:
+        return NO_MATCHES.ids
+    ids = np.sort(np.concatenate(list(held_by.values())))
+    ids = ids[np.append(True, ids[1:] != ids[:-1])[: len(ids)]]
+    held_by |= {word: having(catalog, word, ids) for word in others}
+    told = np.zeros(len(ids))
+    for word, some in held_by.items():
+        told[np.searchsorted(ids, some)] += tells[word]
+    found: Ids = ids[told >= enough]
+    return found
+
+
+def _parts(text: str) -> Iterator[str]:
+    for phrase, word in _PART.findall(text):
+        part: str = phrase or word
+        if any(map(str.isalnum, part)):
+            yield part.strip()
+
+
+def _joined(groups: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the words of several texts, each once."""
+    found: dict[str, str] = {}
+    for word in (word for group in groups for word in group):
+        found.setdefault(word.casefold(), word)
+    return tuple(found.values())[:MOST_WORDS]
+
+
+def _are_all(strange: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Say whether every run of letters and digits in `wanted` is in one of the strange words."""
+    known = {run for word in strange for run in _RUN.findall(word.casefold())}
+    return all(run in known for word in wanted for run in _RUN.findall(word.casefold()))
