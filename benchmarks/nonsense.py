@@ -1,6 +1,7 @@
 """Questions that no photo answers, family by family; only for measuring, never for calibrating.
 
-The sentences were written before any threshold was chosen. `families` draws the rest by seed.
+`families` has fresh ones by default: those that were looked at while the method was chosen are
+drawn by seed 0, and the sentences are the SEEN ones.
 """
 
 # ruff: noqa: RUF001 - Turkish has a letter that looks like another
@@ -10,6 +11,87 @@ import string
 from collections.abc import Mapping, Sequence
 
 UNSHOWABLE = """
+the tangent of an angle
+late fees on an overdue account
+a corollary of the previous statement
+unemployment fell in the third quarter
+paragraph six was struck from the bill
+the guarantee is void without a receipt
+your session has timed out
+a pointer to a freed object
+the logarithm of a negative quantity
+the agenda for Wednesday
+the ablative case
+expectations of lower prices
+barriers to entry in a market
+conservation of momentum
+a reminder about the outstanding balance
+subject to availability
+his view on central banks
+the origin of the phrase
+a dual vector space
+purchasing power parity
+the call was postponed indefinitely
+why would anyone believe that
+an argument from ignorance
+the melting point of lead
+renew before the end of the month
+a deadlock between two threads
+the defendant waived the right to counsel
+the metre of the second stanza
+a surcharge for express delivery
+the variance of the estimator
+where do I change my preferences
+a majority in the upper house
+infringement of a trade mark
+a vow of silence broken only once
+the decay of a neutron
+a reference in the bibliography
+the tense of the verb
+stock options for employees
+a conjecture about primes
+the accord expired last year
+amortised over ten periods
+exit status one
+what I would have said
+speculation about a takeover
+a timeout after three attempts
+the marginal rate of substitution
+a lesson about humility
+filing for insolvency
+the grammar of a formal language
+whether numbers exist
+an expired key
+a month's notice to the landlord
+the result of the referendum
+a cut in the base rate
+the concept of fairness
+a race condition in the scheduler
+a motion to adjourn
+tables omitted for lack of space
+the null hypothesis
+a fixed interest loan
+the bandwidth of the channel
+a deductible of five hundred
+an undisclosed interest
+the rank of the matrix
+entries close at noon
+no witness came forward
+the third line of the couplet
+an incorrect passphrase
+a surplus of graduates
+the genitive plural
+a bounded sequence converges
+shareholders voted against the proposal
+an exemption from the rule
+the key of F sharp minor
+in response to your inquiry
+the limitation period has run out
+the margin of uncertainty
+""".strip().splitlines()
+"""For the figures: written when the method stood, and asked for nothing but them."""
+
+SEEN_UNSHOWABLE = """
 the derivative of a polynomial
 quarterly tax return deadline
 the proof uses induction on the number of variables
@@ -126,6 +208,60 @@ a misprint in the second edition
 """.strip().splitlines()
 
 FOREIGN = """
+eine Katze schläft auf dem Sofa
+ein Mann fährt mit dem Fahrrad durch den Wald
+der Antrag wurde abgelehnt
+wann beginnt die Vorstellung
+die Miete wird zum Ersten überwiesen
+un chat dort sur le canapé
+un homme à vélo dans la forêt
+la demande a été refusée
+le loyer est payé d'avance
+quelle heure est-il à Lyon
+un gato duerme en el sofá
+un hombre monta en bicicleta
+la solicitud fue rechazada
+el alquiler se paga por adelantado
+un gatto dorme sul divano
+un uomo in bicicletta nel bosco
+la domanda è stata respinta
+bir kedi kanepede uyuyor
+ormanda bisiklet süren bir adam
+başvuru reddedildi
+een kat slaapt op de bank
+de aanvraag is afgewezen
+kot śpi na kanapie
+wniosek został odrzucony
+кошка спит на диване
+мужчина едет на велосипеде по лесу
+заявление отклонено
+一只猫睡在沙发上
+申请被拒绝了
+猫がソファで眠っている
+申請は却下された
+قطة تنام على الأريكة
+تم رفض الطلب
+חתול ישן על הספה
+μια γάτα κοιμάται στον καναπέ
+kissa nukkuu sohvalla
+hakemus hylättiin
+en katt sover i soffan
+ansökan avslogs
+um gato dorme no sofá
+o pedido foi recusado
+egy macska alszik a kanapén
+kočka spí na pohovce
+paka analala kwenye kochi
+kucing tidur di sofa
+con mèo ngủ trên ghế
+고양이가 소파에서 잔다
+신청이 거절되었다
+बिल्ली सोफे पर सो रही है
+आवेदन अस्वीकार कर दिया गया
+""".strip().splitlines()
+"""For the figures, as UNSHOWABLE."""
+
+SEEN_FOREIGN = """
 ein Hund läuft durch den Schnee
 zwei Kinder spielen am Strand
 die Steuererklärung ist bis Freitag fällig
@@ -219,7 +355,7 @@ manumission|nonagenarian|obfuscate|palimpsest|quixotic|recidivism|solipsism|taut
 """.replace("\n", "|").strip("|").split("|")  # fmt: skip
 
 
-def families(words: Mapping[str, int], seed: int = 0) -> dict[str, Sequence[str]]:
+def families(words: Mapping[str, int], seed: int = 1) -> dict[str, Sequence[str]]:
     """Return the families by name; `words` are those the model knows, with how often they occur.
 
     Salads are 3 to 8 of those words in random order: of all alike, or as often as captions
@@ -233,8 +369,8 @@ def families(words: Mapping[str, int], seed: int = 0) -> dict[str, Sequence[str]
         "words out of vocabulary": [
             " ".join(draw.sample(RARE, draw.randint(1, 4))) for _ in range(100)
         ],
-        "other languages": FOREIGN,
-        "what no photo shows": UNSHOWABLE,
+        "other languages": FOREIGN if seed else SEEN_FOREIGN,
+        "what no photo shows": UNSHOWABLE if seed else SEEN_UNSHOWABLE,
         "salad of known words": [
             " ".join(draw.sample(known, draw.randint(3, 8))) for _ in range(200)
         ],

@@ -5,7 +5,9 @@ alone depends on the model, on what the library holds and on how much: the more 
 the best of them by accident. So it is measured: questions about nothing
 (`background_questions`) are asked of the whole library, and the cosines of what they find, ten
 answers each, have a mean m and a standard deviation s. The chance level is m + 0.84 s, below
-which four fifths of a normal distribution lie: an answer up to there is weak.
+which four fifths of a normal distribution lie: an answer up to there is weak. A model to which
+nothing looks like something must not empty every answer: the library's own items are asked as
+well, and at most one in twenty of them may be left without a good answer.
 
 It is measured once for the answers' modality and the kind of question (sentences and pictures
 lie in different cones), and again when a fifth of the rows has changed.
@@ -28,6 +30,11 @@ DEPTH: Final = 10
 """Of how many answers to a question chance is measured."""
 SHARE: Final = 0.8
 """How many of the answers to questions about nothing are to lie below the level."""
+LEFT: Final = 0.05
+"""How many of the library's own items may be left without a good answer when they are asked."""
+_OWN: Final = 256
+_FEWEST: Final = 64  # of the library's own items, for their share to mean something
+_SEED: Final = 0
 _CHANGED: Final = 0.2  # of the rows, from where the level is measured again
 
 
@@ -84,7 +91,8 @@ class Backgrounds:
         bank = self._bank(kind)
         answers = [self._answers(modality, vectors) for vectors in bank]
         questions = sum(map(len, bank))
-        found = Background(kind, chance_level(answers), questions, rows, last, VERSION)
+        level = chance_level(answers, self._own(modality, kind))
+        found = Background(kind, level, questions, rows, last, VERSION)
         others = [other for other in self._read(modality) if other.kind is not kind]
         self._kept[modality] = [*others, found]
         with suppress(OSError):  # where nothing can be written, the next process measures again
@@ -104,22 +112,39 @@ class Backgrounds:
             self._banks[kind] = bank
         return self._banks[kind]
 
+    def _own(self, modality: Modality, kind: Modality) -> NDArray[np.float32]:
+        """Return the cosines of the best answers to a sample of the library's own items.
+
+        None of them is its own answer. Empty when there are too few.
+        """
+        with self._catalog.snapshot():
+            table = self._catalog.vector_table(self._space, kind)
+            if table.count() < _FEWEST:
+                return np.empty(0, dtype=np.float32)
+            questions = table.sample(_OWN, np.random.default_rng(_SEED))
+        place = int(modality is kind)  # the first answer is the item itself
+        found = self._indexes.search(self._space, modality, questions, place + 1)
+        best = [matches.scores[place] for matches in found if len(matches.scores) > place]
+        return np.array(best, dtype=np.float32)
+
     def _answers(self, modality: Modality, questions: Vectors) -> NDArray[np.float32]:
         """Return the cosines of the best answers to all questions, in one row."""
         found = self._indexes.search(self._space, modality, questions, DEPTH)
         return np.concatenate([matches.scores for matches in found])
 
 
-def chance_level(answers: Sequence[NDArray[np.float32]]) -> float:
+def chance_level(answers: Sequence[NDArray[np.float32]], own: NDArray[np.float32]) -> float:
     """Return the cosine up to which an answer is no better than chance.
 
     `answers` are the cosines that families of questions about nothing have reached, none
     empty. Of each, mean + 0.84 standard deviations, the 80 % point of a normal distribution;
-    the level is that of the family that gets furthest.
+    the level is that of the family that gets furthest. `own`: the best cosines that the
+    library's own items reach; the level is not above their 5 % quantile. Empty: not known.
     """
     deviations = NormalDist().inv_cdf(SHARE)
     rows = [np.asarray(row, dtype=np.float64) for row in answers]
-    return max(float(row.mean() + deviations * row.std()) for row in rows)
+    level = max(float(row.mean() + deviations * row.std()) for row in rows)
+    return level if len(own) == 0 else min(level, float(np.quantile(own, LEFT)))
 
 
 def kinds_of(query: Query, catalog: Catalog) -> frozenset[Modality]:

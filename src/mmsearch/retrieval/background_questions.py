@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmsearch.core import Pixels
 
 VERSION: Final = 1
-"""Goes up with every change of the questions: what was measured with others is measured anew."""
+"""Goes up when the questions change, or what is made of their answers: then all is measured anew."""
 
 _SENTENCES: Final = 256
 _LETTERS: Final = 64
@@ -87,4 +87,5 @@ def _stripes(size: tuple[int, int], generator: Generator) -> Pixels:
     down, across = (np.linspace(0, 1, length) for length in size)
     phase = np.add.outer(down * np.sin(slant), across * np.cos(slant)) * waves * 2 * np.pi
     colours = generator.integers(0, 256, (2, 3), dtype=np.uint8)
-    return colours[(np.sin(phase) > 0).astype(np.intp)]
+    stripes: Pixels = colours[(np.sin(phase) > 0).astype(np.intp)]
+    return stripes
