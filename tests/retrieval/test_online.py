@@ -82,7 +82,7 @@ def test_the_answer_is_that_of_a_search_among_the_others(
     monkeypatch.setattr("mmsearch.index.selection.all_but", lambda *_: ids[kept])
     monkeypatch.setattr(Catalog, "counts", lambda _: type("Counts", (), {"items": 1000}))
     nothing = np.empty(0, dtype=np.int64)
-    narrowed = narrow(library.catalog, red(online=True), Modality.IMAGE, nothing)
+    narrowed = narrow(library.catalog, red(online=True), Modality.IMAGE, nothing, None)
     found = narrowed.best(search, k)
     expected = ids[kept][np.argsort(-scores[kept])][:k]
     assert found.ids.tolist() == expected.tolist()

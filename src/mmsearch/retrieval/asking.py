@@ -7,12 +7,14 @@ it, and then the rankings are merged.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmsearch.core import (
+    Cutoff,
     Encoder,
     Hit,
     Ids,
@@ -20,18 +22,26 @@ from mmsearch.core import (
     ItemTerm,
     Matches,
     Modality,
+    Mode,
     Query,
     Space,
     Term,
     TextTerm,
     Vectors,
 )
+from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.query import Direction, combine, merge_by_rank
+from mmsearch.retrieval.vocabulary import unknown_words
 
 if TYPE_CHECKING:
+    from mmsearch.index.sources import Route
+    from mmsearch.index.where.select import Selector
+    from mmsearch.retrieval.background import Backgrounds
+    from mmsearch.retrieval.hybrid import Blend, Search
     from mmsearch.retrieval.narrowing import Narrowed
+    from mmsearch.retrieval.wording import Wording
 
 _TRIES: Final = 3  # to find what a writer does not delete at the same moment
 
@@ -40,19 +50,23 @@ _TRIES: Final = 3  # to find what a writer does not delete at the same moment
 class Ranking:
     """The answers of one modality, best first, with what they were made from.
 
-    `narrowed` None: every item of the modality could answer. `weak` has the ids that are no
-    better than chance, of those that were kept.
+    `narrowed` None: every item of the modality could answer. `level` is the cosine up to which
+    answers are no better than chance, None where nobody asked. `route`: how the vectors were
+    searched, None where nobody did. `blend` None: the vectors alone have ranked.
     """
 
     modality: Modality
     matches: Matches
     narrowed: "Narrowed | None" = None
+    route: "Route | None" = None
+    level: float | None = None
     weak: frozenset[int] = frozenset()
+    blend: "Blend | None" = None
 
-    def kept(self, keep: NDArray[np.bool_]) -> "Ranking":
+    def kept(self, keep: NDArray[np.bool_] | slice) -> "Ranking":
         """Return the ranking of some of its answers."""
         matches = Matches(self.matches.ids[keep], self.matches.scores[keep])
-        return replace(self, matches=matches, weak=self.weak & {*matches.ids.tolist()})
+        return replace(self, matches=matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class Answered:
     """A question with its answers and all that led to them.
 
     `rows` (n, dim) are the vectors of the query's terms; `own` the sorted ids of the items that
-    the query is made of.
+    the query is made of and that were left out. `wording` None: the vectors alone have ranked.
     """
 
     query: Query
@@ -68,32 +82,43 @@ class Answered:
     rows: Vectors
     direction: Direction
     own: Ids
+    wording: "Wording | None"
     rankings: tuple[Ranking, ...]
 
 
-class Asking:
-    """Asks one library, whose space is the encoder's."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be ranked: a query, its vector (1, dim), its own items, what it says in words."""
 
-    def __init__(
-        self, catalog: Catalog, indexes: IndexStore, encoder: Encoder, space: Space
-    ) -> None:
-        self._catalog = catalog
-        self._indexes = indexes
-        self._encoder = encoder
-        self._space = space
+    query: Query
+    vector: Vectors
+    own: Ids
+    wording: "Wording | None"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Asks one library in the space that its encoder has."""
+
+    catalog: Catalog
+    indexes: IndexStore
+    encoder: Encoder
+    space: Space
 
     def ask(self, query: Query) -> Answered:
         """Answer a question, best first, ties by id. Raises what encoding its terms raises."""
         rows = self._vectors(query.terms)
         direction = combine(rows, [term.weight for term in query.terms], query.negation)
         own = self._own(query)
+        wording = self._wording(query)
+        asked = _Asked(query, direction.vector, own, wording)
         for _ in range(_TRIES):
             rankings = tuple(
-                self._ranking(query, modality, direction.vector, own)
+                self._ranking(asked, modality)
                 for modality in ([query.target] if query.target else Modality)
             )
             found = merge_by_rank([ranking.matches for ranking in rankings], query.k)
-            items = self._catalog.found_items(self._space, [number for number, _ in found])
+            items = self.catalog.found_items(self.space, [number for number, _ in found])
             if len(items) == len(found):  # else a writer has deleted one of them just now
                 break
         weak = {number for ranking in rankings for number in ranking.weak}
@@ -102,52 +127,127 @@ class Asking:
             Hit(rank, score, items[number], number in weak)
             for rank, (number, score) in enumerate(there, start=1)
         )
-        return Answered(query, hits, rows, direction, own, rankings)
+        if wording is not None and wording.unknown:
+            self._tell(wording, seen=bool(hits))
+        return Answered(query, hits, rows, direction, own, wording, rankings)
+
+    def _wording(self, query: Query) -> "Wording | None":
+        """Return what is looked for by words; None when the vectors alone rank."""
+        unknown = [
+            word
+            for term in query.terms
+            if isinstance(term, TextTerm) and term.weight > 0
+            for word in unknown_words(self.encoder, term.text)
+        ]
+        if query.mode is Mode.VECTOR or (query.mode is None and not unknown):
+            return None
+        from mmsearch.retrieval.wording import read_wording
+
+        return read_wording(query, unknown)
+
+    def _tell(self, wording: "Wording", *, seen: bool) -> None:
+        """Let the library's warnings say which words the model does not know."""
+        from mmsearch.retrieval.hybrid import strange_words
+
+        for said in strange_words(self.catalog, wording, seen=seen):
+            if said not in self.indexes.warnings:
+                self.indexes.warnings.append(said)
+
+    @cached_property
+    def _selector(self) -> "Selector":
+        from mmsearch.index.where.select import Selector
+
+        return Selector(self.catalog)
+
+    @cached_property
+    def _backgrounds(self) -> "Backgrounds":
+        from mmsearch.retrieval.background import Backgrounds
+
+        return Backgrounds(self.catalog, self.indexes, self.encoder, self.space)
 
     def _vectors(self, terms: Sequence[Term]) -> Vectors:
         """Return one row a term, (n, dim), each kind of term encoded at once."""
-        rows = np.empty((len(terms), self._space.dim), dtype=np.float32)
+        rows = np.empty((len(terms), self.space.dim), dtype=np.float32)
         texts = {n: term.text for n, term in enumerate(terms) if isinstance(term, TextTerm)}
         images = {n: term.pixels for n, term in enumerate(terms) if isinstance(term, ImageTerm)}
         items = {n: term.id for n, term in enumerate(terms) if isinstance(term, ItemTerm)}
         if texts:
-            rows[list(texts)] = self._encoder.encode_texts(list(texts.values()))
+            rows[list(texts)] = self.encoder.encode_texts(list(texts.values()))
         if images:
-            rows[list(images)] = self._encoder.encode_images(list(images.values()))
+            rows[list(images)] = self.encoder.encode_images(list(images.values()))
         if items:
-            rows[list(items)] = self._catalog.vectors(self._space, list(items.values()))
+            rows[list(items)] = self._stored(list(items.values()))
         return rows
+
+    def _stored(self, numbers: list[int]) -> Vectors:
+        absent = {*numbers} - {*self.catalog.items(numbers)}
+        if absent:
+            raise InputError(
+                f"the library has no item {min(absent)}; `mmsearch query --json` shows ids"
+            )
+        return self.catalog.vectors(self.space, numbers)
 
     def _own(self, query: Query) -> Ids:
         """Return the sorted ids of what the query is made of, unless it may answer."""
         if query.own or all(isinstance(term, TextTerm) for term in query.terms):
             return np.empty(0, dtype=np.int64)
         own = {term.id for term in query.terms if isinstance(term, ItemTerm)}
-        digests = {term.digest for term in query.terms if isinstance(term, ImageTerm)} - {None}
-        for known in self._catalog.files_by_digest(sorted(filter(None, digests))).values():
-            own.update(file.id for file in known)
+        digests = {term.digest or "" for term in query.terms if isinstance(term, ImageTerm)}
+        for copies in self.catalog.files_by_digest(sorted(digests - {""})).values():
+            own.update(file.id for file in copies)
         return np.array(sorted(own), dtype=np.int64)
 
-    def _ranking(self, query: Query, modality: Modality, vector: Vectors, own: Ids) -> Ranking:
+    def _ranking(self, asked: _Asked, modality: Modality) -> Ranking:
         """Return the answers of a modality: not more than k, and none that is cut off."""
-        narrowed = None
-        if query.online or query.where is not None or len(own):
+        query, narrowed = asked.query, None
+        if query.online or query.where is not None or len(asked.own):
             from mmsearch.retrieval.narrowing import narrow
 
-            narrowed = narrow(self._catalog, query, modality, own)
-        ranking = Ranking(modality, self._nearest(query, modality, vector, narrowed), narrowed)
-        if query.min_score is not None:
-            ranking = ranking.kept(ranking.matches.scores >= np.float32(query.min_score))
-        return ranking
+            selector = None if query.where is None else self._selector
+            narrowed = narrow(self.catalog, query, modality, asked.own, selector)
+        k = min(query.k, max(1, self.catalog.counts().items))
+        want = k
+        while True:
+            matches, blend = self._ranked(asked, modality, narrowed, want)
+            route = self.indexes.routes.get(modality)
+            ranking = self._cut(query, Ranking(modality, matches, narrowed, route, blend=blend))
+            if blend is None or len(matches.ids) < want or len(ranking.matches.ids) >= k:
+                return ranking.kept(slice(k))
+            want *= 4  # words do not rank by cosine: what was cut off stood before better ones
 
-    def _nearest(
-        self, query: Query, modality: Modality, vector: Vectors, narrowed: "Narrowed | None"
-    ) -> Matches:
-        """Return the k nearest rows of those that may answer."""
+    def _ranked(
+        self, asked: _Asked, modality: Modality, narrowed: "Narrowed | None", k: int
+    ) -> "tuple[Matches, Blend | None]":
+        """Return the k first of those that may answer: the nearest, or as the words have them."""
 
         def search(k: int, among: Ids | None) -> Matches:
-            (matches,) = self._indexes.search(self._space, modality, vector, k, among=among)
+            (matches,) = self.indexes.search(self.space, modality, asked.vector, k, among=among)
             return matches
 
-        k = min(query.k, max(1, self._catalog.counts().items))
-        return search(k, None) if narrowed is None else narrowed.best(search, k)
+        def best(any_search: "Search", k: int) -> Matches:
+            return any_search(k, None) if narrowed is None else narrowed.best(any_search, k)
+
+        if asked.wording is None:
+            return best(search, k), None
+        from mmsearch.retrieval.hybrid import Blending
+
+        return Blending(self.catalog, asked.wording, modality).rank(search, best, k)
+
+    def _cut(self, query: Query, ranking: Ranking) -> Ranking:
+        """Take away what is below the least score; mark or drop what is no better than chance.
+
+        What words have found is no chance, whatever its cosine.
+        """
+        if query.min_score is not None:
+            ranking = ranking.kept(ranking.matches.scores >= np.float32(query.min_score))
+        if query.cutoff is Cutoff.OFF:
+            return ranking
+        from mmsearch.retrieval.background import is_weak, kinds_of
+
+        level = self._backgrounds.threshold(ranking.modality, kinds_of(query, self.catalog))
+        weak = is_weak(ranking.matches.scores, level)
+        if ranking.blend is not None:
+            weak &= ~np.isin(ranking.matches.ids, list(ranking.blend.by_words))
+        if query.cutoff is Cutoff.DROP:
+            return replace(ranking.kept(~weak), level=level)
+        return replace(ranking, level=level, weak=frozenset(ranking.matches.ids[weak].tolist()))

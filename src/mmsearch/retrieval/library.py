@@ -26,10 +26,11 @@ from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.asking import Answered, Asking
-from mmsearch.retrieval.query import choose_target
+from mmsearch.retrieval.query import choose_target, text_of_query
 
 if TYPE_CHECKING:
     from mmsearch.conditions import Condition
+    from mmsearch.retrieval.explaining import Explanation
     from mmsearch.retrieval.filling import Filling
     from mmsearch.retrieval.report import IngestOptions, IngestReport
     from mmsearch.retrieval.terms import WrittenTerm
@@ -57,6 +58,7 @@ class Library:
         self._indexes = indexes
         self._model = model
         self._asked = False
+        self._asking: Asking | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -90,17 +92,25 @@ class Library:
     ) -> list[Hit]:
         """Return the `k` items that are nearest to a question, best first, ties by id.
 
-        A text is read as `mmsearch query` reads it: `dog +0.5:beach -:people`. `target` None
-        looks for sentences when the question is a picture and the library has any, else for
-        pictures; `where` is a condition on the items that may answer. A `Query` brings all of
-        that itself; its target None means both modalities. Raises DecodeError for a file that
-        is no picture, QueryError for a question or a condition that cannot be understood,
-        ConfigError for a `k` below 1, SpaceMismatchError when the library was indexed with
-        another model.
+        A text is read as `mmsearch query` does: `dog +0.5:beach -:people`. `target` None looks
+        for sentences when the question is a picture and the library has any, else for pictures;
+        `where` is a condition on what may answer. A `Query` brings its own; its target None is
+        both modalities. Raises DecodeError for a file that is no picture, QueryError for what
+        cannot be understood, ConfigError for a `k` below 1, SpaceMismatchError when the library
+        was indexed with another model.
         """
         query = self._query(question, k, target, where)
         space = self._searched_space()
         return [] if space is None else list(self._answered(space, query).hits)
+
+    def explain(self, question: Query) -> "Explanation":
+        """Answer a question and tell why so. Raises what `search` raises."""
+        from mmsearch.retrieval.explaining import explain
+
+        space = self._searched_space()
+        if space is None:
+            raise InputError(f"the library {self.directory} is empty; run: mmsearch index PATH")
+        return explain(self.catalog, space, self._answered(space, question))
 
     def similar(
         self, item: Item | int, *, k: int = 10, where: "str | Condition | None" = None
@@ -125,6 +135,8 @@ class Library:
             return (self.image_term(question),)
         if not isinstance(question, str):
             return (ImageTerm(question),)
+        if not {":", '"'} & {*question}:  # whatever is no plain sentence has one of them
+            return (TextTerm(text_of_query(question)),)
         from mmsearch.retrieval.terms import parse_line
 
         return tuple(self.read(term) for term in parse_line(question))
@@ -159,7 +171,9 @@ class Library:
 
     def _answered(self, space: Space, query: Query) -> Answered:
         self._load_ahead(space, query)
-        return Asking(self.catalog, self._indexes, self.encoder, space).ask(query)
+        if self._asking is None or self._asking.space != space:
+            self._asking = Asking(self.catalog, self._indexes, self.encoder, space)
+        return self._asking.ask(query)
 
     def _searched_space(self) -> Space | None:
         """Return the library's space, None while it has none; refuse another encoder's."""

@@ -7,13 +7,16 @@ where it is little, which costs next to nothing; where it is most, the search is
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from mmsearch.core import Ids, Matches, Modality, Query
 from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
+
+if TYPE_CHECKING:
+    from mmsearch.index.where.select import Selection, Selector
 
 Search: TypeAlias = Callable[[int, Ids | None], Matches]
 """The best `k` of one modality, among some ids or all."""
@@ -25,14 +28,13 @@ _NOTHING: Ids = np.empty(0, dtype=np.int64)
 class Narrowed:
     """What may answer, of one modality: `among` and nothing else; None: all but `left_out`.
 
-    Both are sorted. `plan` says how the condition was answered and `matching` for how many items
-    it holds; None without one. `offline` are the items of any modality that are not there now.
+    Both are sorted. `selection` is what the condition has chosen, None without one. `offline` is
+    how many items of any modality are not there now.
     """
 
     among: Ids | None
     left_out: Ids
-    plan: str | None = None
-    matching: int | None = None
+    selection: "Selection | None" = None
     offline: int = 0
 
     def best(self, search: Search, k: int) -> Matches:
@@ -42,10 +44,12 @@ class Narrowed:
         return best_without(search, k, self.left_out)
 
 
-def narrow(catalog: Catalog, query: Query, modality: Modality, own: Ids) -> Narrowed:
+def narrow(
+    catalog: Catalog, query: Query, modality: Modality, own: Ids, selector: "Selector | None"
+) -> Narrowed:
     """Return what may answer a query. Raises QueryError for a condition that makes no sense.
 
-    `own` are the sorted ids of what the query is made of.
+    `own` are the sorted ids of what the query is made of; `selector` answers its condition.
     """
     offline = _NOTHING
     if query.online:
@@ -53,12 +57,10 @@ def narrow(catalog: Catalog, query: Query, modality: Modality, own: Ids) -> Narr
 
         offline = offline_ids(catalog)
     left_out = np.union1d(own, offline)
-    if query.where is not None:
-        from mmsearch.index.where.select import select
-
-        selected = select(catalog, query.where, modality)
+    if query.where is not None and selector is not None:
+        selected = selector.select(query.where, modality)
         among = np.setdiff1d(selected.ids, left_out, assume_unique=True)
-        return Narrowed(among, _NOTHING, selected.plan, len(selected.ids), len(offline))
+        return Narrowed(among, _NOTHING, selected, len(offline))
     if 2 * len(left_out) > catalog.counts().items:
         among = selection.all_but(catalog, left_out, modality)
         return Narrowed(among, _NOTHING, offline=len(offline))
