@@ -157,8 +157,8 @@ def test_a_page_written_over_loses_its_rows_alone(tmp_path: Path) -> None:
 
 
 def test_a_newer_and_a_foreign_library_are_refused(library: Path, tmp_path: Path) -> None:
-    behind(library, "INSERT INTO _sqlite_migrations VALUES (3, 'mmsearch', 'more', '2030')",
-           "PRAGMA user_version = 3")  # fmt: skip
+    behind(library, "INSERT INTO _sqlite_migrations VALUES (9, 'mmsearch', 'more', '2030')",
+           "PRAGMA user_version = 9")  # fmt: skip
     assert ["newer" in what for what in errors(library)] == [True]
     with pytest.raises(UnsoundLibraryError, match="newer"):
         repair(library)

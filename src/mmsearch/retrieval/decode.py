@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -69,11 +70,13 @@ class Watch:
     """What goes on while a picture is decoded.
 
     `large` is entered while one of more than 64 million pixels is. `loaded` is set when the
-    picture is unpacked, by `time.thread_time`, before its colours and size are changed.
+    picture is unpacked, by `time.thread_time`, before its colours and size are changed. `look`
+    is shown the picture, its size before it was scaled, and it upright in RGB.
     """
 
     large: AbstractContextManager[object] = field(default_factory=lambda: _one_large_at_a_time)
     loaded: float = 0.0
+    look: Callable[[Image.Image, tuple[int, int], Image.Image], None] | None = None
 
 
 def read_image(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> Pixels:
@@ -186,6 +189,7 @@ def _load(image: Image.Image, preprocessing: Preprocessing | None, watch: Watch)
 
 
 def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watch) -> Pixels:
+    size = image.size
     if preprocessing is not None and image.format in {"JPEG", "MPO"}:
         least = preprocessing.short_side or 0
         height, width = (_DRAFT_MARGIN * max(n, least) for n in preprocessing.size)
@@ -193,6 +197,8 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
     image.load()
     watch.loaded = time.thread_time()
     upright = upright_rgb(image)
+    if watch.look is not None:
+        watch.look(image, size, upright)
     return np.array(upright if preprocessing is None else _resize(upright, preprocessing))
 
 

@@ -20,12 +20,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-import numpy as np
-
-from mmsearch.core import Pixels, Preprocessing
+from mmsearch.core import Photo, Pixels, Preprocessing
 from mmsearch.errors import MMSearchError
 from mmsearch.retrieval.decode import Limits
-from mmsearch.retrieval.guarded_process import HEAD, RESULT, Kind, receive, send
+from mmsearch.retrieval.guarded_messages import HEAD, Kind, receive, send, unpack_answer
 
 _START: Final = (
     "import json, sys; sys.path += json.loads(sys.argv.pop()); "
@@ -55,6 +53,7 @@ class Decoded:
     read: float = 0.0
     decode: float = 0.0
     preprocess: float = 0.0
+    photo: Photo | None = None
 
 
 class _DiedError(Exception):
@@ -251,11 +250,10 @@ class _Process:
         """Return a result; ValueError for one that no sound process gives."""
         if kind is Kind.REASON:
             return Decoded(digest, reason=body.decode("utf-8", "replace"))
-        height, width, *seconds = RESULT.unpack_from(body)
-        if kind is not Kind.PIXELS or digest is None or (height, width) != self._shape:
+        if kind is not Kind.PIXELS or digest is None:
             raise ValueError
-        values = np.frombuffer(body, dtype=np.uint8, offset=RESULT.size)
-        return Decoded(digest, values.reshape(height, width, 3), "", *seconds)
+        pixels, photo, seconds = unpack_answer(body, self._shape)
+        return Decoded(digest, pixels, "", *seconds, photo)
 
     def _cause_of_death(self) -> tuple[str, bool]:
         """Return the reason for a failure, and whether another try is worth it."""

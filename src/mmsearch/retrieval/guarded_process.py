@@ -13,11 +13,9 @@ import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 from contextlib import suppress
-from enum import Enum
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -26,49 +24,18 @@ from typing import Final
 from mmsearch.core import Preprocessing
 from mmsearch.errors import DecodeError
 from mmsearch.retrieval.decode import Limits, Watch, decode_bytes, read_open
+from mmsearch.retrieval.guarded_messages import (
+    HEAD,
+    Kind,
+    pack_answer,
+    receive,
+    receive_exactly,
+    send,
+)
+from mmsearch.retrieval.photo_facts import Facts
 
-HEAD: Final = struct.Struct("!cI")
-"""A message: what it is, and how many bytes follow."""
-RESULT: Final = struct.Struct("!IIddd")
-"""Before the pixels: height, width; seconds of reading, of decoding and of preprocessing."""
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
 _FIRST_TO_GO: Final = "1000"
-
-
-class Kind(Enum):
-    """What a message says; those up to READ go to the process, the others come from it."""
-
-    SETTINGS = b"S"
-    GO_ON = b"G"
-    READ = b"F"
-    READY = b"R"
-    DIGEST = b"D"
-    LARGE = b"L"
-    PIXELS = b"P"
-    REASON = b"E"
-
-
-def send(channel: socket.socket, kind: Kind, body: bytes = b"") -> None:
-    """Send one message."""
-    channel.sendall(HEAD.pack(kind.value, len(body)) + body)
-
-
-def receive_exactly(channel: socket.socket, count: int) -> bytearray:
-    """Return the next bytes. Raises EOFError when the other end is gone."""
-    data = bytearray(count)
-    view, at = memoryview(data), 0
-    while at < count:
-        got = channel.recv_into(view[at:])
-        if not got:
-            raise EOFError
-        at += got
-    return data
-
-
-def receive(channel: socket.socket) -> tuple[Kind, bytearray]:
-    """Return the next message. Raises EOFError as `receive_exactly`, ValueError for nonsense."""
-    letter, size = HEAD.unpack(receive_exactly(channel, HEAD.size))
-    return Kind(letter), receive_exactly(channel, size)
 
 
 class _Permission:
@@ -124,18 +91,19 @@ def _answer(
     suffix: str,
     settings: tuple[Preprocessing, Limits],
 ) -> None:
-    """Send the digest, then the pixels. Raises DecodeError."""
+    """Send the digest, then facts and pixels. Raises DecodeError."""
     preprocessing, limits = settings
     began = time.perf_counter()
     data = read_open(file, limits)
     read = time.perf_counter() - began
     send(channel, Kind.DIGEST, hashlib.sha256(data).hexdigest().encode())
-    watch = Watch(large=_Permission(channel))
+    facts = Facts(data, suffix)
+    watch = Watch(large=_Permission(channel), look=facts.look)
     began = time.thread_time()
     pixels = decode_bytes(data, preprocessing, limits, suffix=suffix, watch=watch)
     preprocess = time.thread_time() - watch.loaded
     decode = watch.loaded - began
-    head = RESULT.pack(*pixels.shape[:2], read, decode, preprocess)
+    head = pack_answer(pixels, facts.photo, (read, decode, preprocess))
     channel.sendall(HEAD.pack(Kind.PIXELS.value, len(head) + pixels.nbytes) + head)
     channel.sendall(pixels.data)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mmsearch.core import Encoder
-from mmsearch.index import selection
+from mmsearch.index import attributes, selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
 from mmsearch.retrieval.files import AnyPath
@@ -281,9 +281,17 @@ class _Run:
     def _commit_copies(self, copies: Sequence[Copy]) -> None:
         if not copies:
             return
-        vectors = self.catalog.vectors(self.encoder.space, [copy.source for copy in copies])
+        sources = [copy.source for copy in copies]
+        vectors = self.catalog.own_vectors(self.encoder.space, sources)
+        photos = attributes.photos(self.catalog, sources)
         rows = (
-            file_row(Task(copy.found, copy.kind), self._places.online, copy.digest, vector)
+            file_row(
+                Task(copy.found, copy.kind),
+                self._places.online,
+                copy.digest,
+                vector,
+                photos.get(copy.source),
+            )
             for copy, vector in zip(copies, vectors, strict=True)
         )
         self.catalog.commit(Batch(files=tuple(rows)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import Vectors
+from mmsearch.core import Photo, Vectors
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, FileRow
 from mmsearch.retrieval.network import Network
@@ -134,7 +134,8 @@ class Writer:
         for reading, digest in zip(oldest.readings, digests, strict=True):
             vector = vectors.get(digest)
             if vector is not None and np.isfinite(vector).all():
-                self._pending.rows.append(file_row(reading.task, self._root_ids, digest, vector))
+                row = file_row(reading.task, self._root_ids, digest, vector, reading.decoded.photo)
+                self._pending.rows.append(row)
                 self._pending.kinds.append(reading.task.kind)
             else:
                 self._fail(reading, "the model gave a vector that is not finite")
@@ -170,7 +171,7 @@ class Writer:
         holders = self._catalog.files_by_digest([d for d in digests if d not in vectors])
         ids = {d: k.id for d, items in holders.items() for k in items if k.encoded}
         if ids:
-            found = self._catalog.vectors(self._network.space, list(ids.values()))
+            found = self._catalog.own_vectors(self._network.space, list(ids.values()))
             vectors.update(zip(ids, found, strict=True))
         return vectors
 
@@ -196,11 +197,15 @@ class Writer:
 
 
 def file_row(
-    task: Task, root_ids: Mapping[bytes, int], digest: str, vector: NDArray[np.float32]
+    task: Task,
+    root_ids: Mapping[bytes, int],
+    digest: str,
+    vector: NDArray[np.float32],
+    photo: Photo | None,
 ) -> FileRow:
-    """Return the row that puts a file with its vector into the catalog."""
+    """Return the row that puts a file with its vector and facts into the catalog."""
     file = task.found
-    return FileRow(file.path, root_ids[file.root], file.size, file.mtime_ns, digest, vector)
+    return FileRow(file.path, root_ids[file.root], file.size, file.mtime_ns, digest, vector, photo)
 
 
 def count_kinds(report: IngestReport, kinds: Sequence[Kind]) -> None:
