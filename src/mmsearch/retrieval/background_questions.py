@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmsearch.core import Pixels
 
 VERSION: Final = 1
-"""Goes up when the questions change, or what is made of their answers: then all is measured anew."""
+"""Goes up with the questions, or what is made of their answers: all is measured anew then."""
 
 _SENTENCES: Final = 256
 _LETTERS: Final = 64
