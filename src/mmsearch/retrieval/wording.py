@@ -27,6 +27,7 @@ _STOP_WORDS: Final = frozenset({
 })
 # fmt: on
 _PART: Final = re.compile(r'"([^"]*)"|([^\s"]+)')
+_AROUND: Final = " \t\n\r.,;:!?()[]{}<>*'`\u2019"
 _RUN: Final = re.compile(r"[^\W_]+")
 _RARE: Final = 1000  # items that have a word which finds by itself; or,
 _RARE_SHARE: Final = 50  # where that is more, one in so many
@@ -82,7 +83,7 @@ def words_of(text: str) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for word in _parts(text):
         found.setdefault(word.casefold(), word)
-    telling = [word for key, word in found.items() if key.strip(".,;:!?()'") not in _STOP_WORDS]
+    telling = [word for key, word in found.items() if key not in _STOP_WORDS]
     return tuple(telling or found.values())[:MOST_WORDS]
 
 
@@ -173,7 +174,7 @@ def _parts(text: str) -> Iterator[str]:
     for phrase, word in _PART.findall(text):
         part: str = phrase or word
         if any(map(str.isalnum, part)):
-            yield part.strip()
+            yield part.strip(_AROUND)
 
 
 def _joined(groups: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
