@@ -7,14 +7,13 @@ remembered: they are read again when one has changed, and when new pictures may 
 were not there the last time. A file that is not there now changes nothing.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from mmsearch.core import Encoder
 from mmsearch.errors import DataError
-from mmsearch.index import attributes, selection
+from mmsearch.index import attributes
 from mmsearch.index.caption_files import (
     CaptionFile,
     caption_files,
@@ -22,10 +21,10 @@ from mmsearch.index.caption_files import (
     set_caption_files,
 )
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import RootKind
 from mmsearch.retrieval.captions import Problem
 from mmsearch.retrieval.captions.listed import Entry, Listed, read_listed, stamp_of
 from mmsearch.retrieval.fusing import fuse
+from mmsearch.retrieval.locating import locate
 from mmsearch.retrieval.report import IngestReport
 
 _STEP: Final = 1000  # pictures whose captions are written in one transaction
@@ -106,46 +105,15 @@ def _all_files(
 
 
 def _resolved(catalog: Catalog, file: Listed) -> tuple[dict[int, tuple[str, ...]], list[Entry]]:
-    """Return captions by item, and the entries whose picture the library does not hold.
-
-    Names are looked for where the layouts have them, then below the library's folders.
-    """
-    folders = [Path(root.path) for root in catalog.roots() if root.kind is RootKind.FOLDER]
-    waiting = [(entry, entry.candidates(folders)) for entry in file.entries]
-    real = _RealPaths()
+    """Return captions by item, and the entries whose picture the library does not hold."""
     items: dict[int, dict[str, None]] = {}
     absent: list[Entry] = []
-    while waiting:  # all first candidates, then all second ones: a query for hundreds
-        asked = [(entry, rest, next(rest, None)) for entry, rest in waiting]
-        absent += [entry for entry, _, candidate in asked if candidate is None]
-        paths = [
-            (entry, rest, real.of(candidate))
-            for entry, rest, candidate in asked
-            if candidate is not None
-        ]
-        ids = selection.ids_at(catalog, [path for _, _, path in paths])
-        for entry, _, path in paths:
-            if path in ids:
-                items.setdefault(ids[path], {}).update(dict.fromkeys(entry.captions))
-        waiting = [(entry, rest) for entry, rest, path in paths if path not in ids]
+    for entry, number in zip(file.entries, locate(catalog, file.entries), strict=True):
+        if number is None:
+            absent.append(entry)
+        else:
+            items.setdefault(number, {}).update(dict.fromkeys(entry.captions))
     return {number: tuple(captions) for number, captions in items.items()}, absent
-
-
-class _RealPaths:
-    """Real paths of many files in few folders."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def of(self, path: Path) -> bytes:
-        """Return the path without links; the file need not be there."""
-        text = os.fspath(path)
-        if os.path.islink(text):  # noqa: PTH114 - asked of every picture
-            return os.fsencode(os.path.realpath(text))
-        folder, name = os.path.split(text)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.fsencode(os.path.join(self._folders[folder], name))  # noqa: PTH118
 
 
 def _absent_problem(entry: Entry) -> Problem:
