@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from mmsearch.core import Modality
+from mmsearch.index import database
 from mmsearch.index.checking_attributes import TABLES
 from mmsearch.index.checksums import row_checksum
+from mmsearch.index.fusing import unsettle
 from mmsearch.index.salvage import readable
-from mmsearch.index.vectors import table_name
+from mmsearch.index.vectors import id_list, table_name
 
 _PICTURES: Final = ("photos", "captions")  # labels stand at sentences, too
 
@@ -36,7 +38,8 @@ def copy_attributes(
             insert = _insert("fused", f"SELECT 1 FROM {vectors} WHERE item_id = ?")
             target.execute(insert, (*row, row[1]))
     for space_id in spaces:
-        _drop_unknown(target, space_id)
+        _drop_unknown(source, target, space_id)
+    unsettle(target)  # captions that were lost are to be missed
     return dropped
 
 
@@ -57,15 +60,31 @@ def _sound(
             dropped[table] = dropped.get(table, 0) + 1
 
 
-def _drop_unknown(target: sqlite3.Connection, space_id: int) -> None:
+def _drop_unknown(source: sqlite3.Connection, target: sqlite3.Connection, space_id: int) -> None:
     """Drop the vectors of which nobody can say any more whether captions are part of them.
 
-    Of pictures with captions and without a sound row in `fused`, where others have one.
+    Those without a sound row in `fused` whose row is still named by the index on that table, and
+    of pictures with captions where others have one. They are encoded again.
     """
+    table = table_name(space_id, Modality.IMAGE)
+    unknown = (
+        f"DELETE FROM {table} WHERE item_id NOT IN (SELECT item_id FROM fused WHERE space_id = ?)"
+    )
     target.execute(
-        f"DELETE FROM {table_name(space_id, Modality.IMAGE)} "
-        "WHERE EXISTS (SELECT 1 FROM fused WHERE space_id = ?) "
-        "AND item_id IN (SELECT item_id FROM captions) "
-        "AND item_id NOT IN (SELECT item_id FROM fused WHERE space_id = ?)",
+        f"{unknown} AND EXISTS (SELECT 1 FROM fused WHERE space_id = ?) "
+        "AND item_id IN (SELECT item_id FROM captions)",
         (space_id, space_id),
+    )
+    try:
+        named = [
+            row[0]
+            for row in source.execute(
+                "SELECT item_id FROM fused INDEXED BY fused_item WHERE space_id = ?", (space_id,)
+            )
+            if isinstance(row[0], int)
+        ]
+    except database.UNREADABLE:  # there is nothing more to go by
+        return
+    target.execute(
+        f"{unknown} AND item_id IN (SELECT value FROM json_each(?))", (space_id, id_list(named))
     )
