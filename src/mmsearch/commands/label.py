@@ -165,6 +165,8 @@ def _item(catalog: "Catalog", word: Path) -> Path | int:
         find(catalog, [word])
     except InputError:
         return int(text)
+    if not catalog.items([int(text)]):
+        return word
     raise InputError(
         f"{text} may be an item or a path of the library; write the path as ./{text}, and the "
         f'item as --where "id = {text}"'
@@ -185,7 +187,8 @@ def _report(report: "LabelReport", *, as_json: bool) -> None:
         typer.echo(json.dumps(record, indent=2))
     else:
         items = f"{report.items:,} item{'' if report.items == 1 else 's'}"
-        typer.echo(f"{items}: {report.given:,} labels given, {report.taken:,} taken away")
+        labels = f"{report.given:,} label{'' if report.given == 1 else 's'}"
+        typer.echo(f"{items}: {labels} given, {report.taken:,} taken away")
     if report.problems:
         raise typer.Exit(EXIT_INPUT)
 
