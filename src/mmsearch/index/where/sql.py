@@ -4,7 +4,6 @@ SQL knows three truth values, conditions two. Under AND and OR an unknown value 
 one does, so it is enough to ask `IS NOT TRUE` where something is negated.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,9 +20,9 @@ from mmsearch.conditions import (
     Under,
     Value,
 )
-from mmsearch.index import selection
+from mmsearch.core import Modality
 from mmsearch.index.where import dates, functions
-from mmsearch.index.where.bounds import check_extent, check_path, check_place, check_values
+from mmsearch.index.where.bounds import check_extent, check_place, check_values
 from mmsearch.index.where.columns import (
     Column,
     Kind,
@@ -31,9 +30,18 @@ from mmsearch.index.where.columns import (
     check,
     column_named,
 )
+from mmsearch.index.where.lists import under
+from mmsearch.index.where.texts import (
+    TEXT,
+    Fragment,
+    as_text,
+    path_equals,
+    path_like,
+    raw_pattern,
+    raw_text,
+)
 
 _FEW: Final = 16  # texts that are cheaper to look for at the end of a path one by one
-_TEXT: Final = "CAST(? AS TEXT)"
 _BOUNDS: Final = {  # (comparison with a bound, whether that is the end of the date)
     Operator.EQUAL: ((">=", False), ("<", True)),
     Operator.UNEQUAL: (("<", False), (">=", True)),
@@ -116,6 +124,10 @@ class _Compiler:
         self.values += values
         check_values(len(self.values))
 
+    def _use(self, fragment: Fragment) -> str:
+        self._bind(*fragment.values)
+        return fragment.sql
+
     def _joined(self, parts: tuple[Condition, ...], word: str, depth: int) -> str:
         if not parts:
             return "1" if word == "AND" else "0"
@@ -130,13 +142,7 @@ class _Compiler:
         if column.kind is Kind.NUMBER:
             self._bind(_number(value))
             return f"({column.sql} {operator} ?)"
-        if operator is Operator.LIKE:
-            return self._like(column, _raw(column, str(value), pattern=True))
-        raw = _raw(column, str(value))
-        if column.raw and operator is Operator.EQUAL:
-            return self._part_equals(column, raw)
-        self._bind(raw)
-        return _within(column, f"{_text(column)} COLLATE NOCASE {operator} {_TEXT}")
+        return self._use(_text_compares(column, operator, str(value)))
 
     def _date(self, column: Column, operator: Operator, value: str) -> str:
         span = dates.span(value)
@@ -161,55 +167,6 @@ class _Compiler:
         tests = [f"{sql} {comparison} ?" for comparison, _ in _BOUNDS[operator]]
         return f"({word.join(tests)})"
 
-    def _part_equals(self, column: Column, raw: bytes) -> str:
-        """Return whether a part of a path equals a text, without calling a function a row."""
-        match column.name:
-            case "path":
-                self._bind(raw)
-                return f"({_text(column)} = {_TEXT} COLLATE NOCASE)"
-            case "folder":
-                if not raw:
-                    return "0"
-                start = raw.rstrip(b"/") + b"/"
-                self._bind(len(start), start, len(start) + 1)
-                return (
-                    f"(CAST(substr(items.path, 1, ?) AS TEXT) = {_TEXT} COLLATE NOCASE "
-                    "AND instr(substr(items.path, ?), X'2F') = 0)"
-                )
-            case "name":
-                return self._ends(b"/" + raw)
-            case _:
-                return self._has_extension(raw)
-
-    def _has_extension(self, raw: bytes) -> str:
-        if b"." in raw:
-            return "0"
-        end = self._ends(b"." + raw)
-        self._bind(-len(raw) - 2)
-        return f"({end} AND substr(items.path, ?, 1) <> X'2F')"
-
-    def _ends(self, raw: bytes) -> str:
-        if len(raw) == 1 or b"/" in raw[1:]:
-            return "0"  # no part of a path is empty or has a slash
-        self._bind(-len(raw), raw)
-        return f"(CAST(substr(items.path, ?) AS TEXT) = {_TEXT} COLLATE NOCASE)"
-
-    def _like(self, column: Column, raw: bytes) -> str:
-        """Return whether a text is like a pattern; where it is a part of a path, the path first."""
-        match column.name:
-            case "name":
-                around = b"%/" + raw
-            case "folder":
-                around = raw + b"%"
-            case "extension":
-                around = b"%." + raw
-            case _:
-                self._bind(raw)
-                return _within(column, f"{_text(column)} LIKE {_TEXT}")
-        self._bind(around, raw)
-        test = f"{_text(column)} LIKE {_TEXT}"
-        return f"(CASE WHEN CAST(items.path AS TEXT) LIKE {_TEXT} THEN {test} END)"
-
     def _one_of(self, column: Column, values: tuple[Value, ...]) -> str:
         for value in values:
             check(column, Operator.EQUAL, value)
@@ -222,27 +179,22 @@ class _Compiler:
         if column.kind is Kind.NUMBER:
             self._bind(*map(_number, values))
             return f"({column.sql} IN ({', '.join('?' * len(values))}))"
-        self._bind(*(_raw(column, str(value)) for value in values))
-        marks = ", ".join([_TEXT] * len(values))
-        return _within(column, f"{_text(column)} COLLATE NOCASE IN ({marks})")
+        self._bind(*(raw_text(column, str(value)) for value in values))
+        marks = ", ".join([TEXT] * len(values))
+        return _within(column, f"{as_text(column)} COLLATE NOCASE IN ({marks})")
 
     def _known(self, column: Column) -> str:
         match column.name:
             case "path" | "name" | "folder" | "modified" | "date":
-                return "(items.path IS NOT NULL)"
+                return f"(items.modality = '{Modality.IMAGE}')"  # the index of paths is no help
             case _:
                 return _within(column, f"{column.sql} IS NOT NULL")
 
     # Places
 
     def _under(self, path: str) -> str:
-        check_path(path)
-        tests = []
-        raw = os.fsencode(path).rstrip(b"/") or b"/"
-        for where, values in selection.at_or_under(raw, "items.path"):
-            self._bind(*values)
-            tests.append(f"({where})")
-        return f"({' OR '.join(tests)})"
+        some = self._use(under(path))
+        return f"(items.id IN (SELECT item_id FROM ({some})))"
 
     def _near(self, near: Near) -> str:
         check_place(near)
@@ -260,9 +212,18 @@ class _Compiler:
         )
 
 
-def _text(column: Column) -> str:
-    """Return a text column's value as text, whatever its bytes are."""
-    return f"CAST({column.sql} AS TEXT)" if column.raw else column.sql
+def _text_compares(column: Column, operator: Operator, value: str) -> Fragment:
+    """Return how a text column compares with a text, which has been checked."""
+    if operator is Operator.LIKE:
+        pattern = raw_pattern(column, value)
+        if column.raw:
+            return path_like(column, pattern)
+        return Fragment(_within(column, f"{column.sql} LIKE {TEXT}"), (pattern,))
+    raw = raw_text(column, value)
+    if column.raw and operator is Operator.EQUAL:
+        return path_equals(column, raw)
+    test = f"{as_text(column)} COLLATE NOCASE {operator} {TEXT}"
+    return Fragment(_within(column, test), (raw,))
 
 
 def _within(column: Column, test: str) -> str:
@@ -271,18 +232,6 @@ def _within(column: Column, test: str) -> str:
         table = column.source.value
         return f"(items.id IN (SELECT {table}.item_id FROM {table} WHERE {test}))"
     return f"({test})"
-
-
-def _raw(column: Column, value: str, *, pattern: bool = False) -> bytes:
-    """Return the bytes that a text column is compared with: `.jpg` as jpg, `/a/` as /a."""
-    if not column.raw:
-        return value.encode("utf-8", "surrogateescape")
-    raw = os.fsencode(value)
-    if column.name == "extension":
-        return raw.removeprefix(b".")
-    if column.name == "folder" and not pattern:
-        return raw.rstrip(b"/") or raw[:1]
-    return raw
 
 
 def _number(value: Value) -> object:
