@@ -116,14 +116,36 @@ def test_changed_captions_unsettle_every_space(filled: Catalog) -> None:
     fused(filled)
     filled.set_space(OTHER)
     attributes.set_captions(filled, {3: ("a bird",)})
-    assert fusing.unsettled(filled, SPACE, 0.5) == [1, 2, 3]
+    assert fusing.unsettled(filled, SPACE, 0.5) == [3]
     assert fusing.unsettled(filled, OTHER, 0.5) == [1, 2, 3]
+    attributes.set_captions(filled, {1: ("a wolf",)})
+    assert fusing.unsettled(filled, SPACE, 0.5) == [1, 3]
+    assert fusing.unsettled(filled, SPACE, 0.25) == [1, 2, 3]
 
 
 def test_captions_that_go_are_looked_at(filled: Catalog) -> None:
     fused(filled)
     attributes.set_captions(filled, {1: ()})
-    assert fusing.unsettled(filled, SPACE, 0.5) == [1, 2]
+    assert fusing.unsettled(filled, SPACE, 0.5) == [1]
+    fusing.settle(filled, SPACE, 0.5)
+    assert fusing.unsettled(filled, SPACE, 0.5) == []
+
+
+def test_after_many_changed_captions_all_are_looked_at(filled: Catalog) -> None:
+    files = tuple(picture(f"/photos/many/{n}.jpg", one_hot(n)) for n in range(1001))
+    filled.commit(Batch(files=files))
+    fused(filled)
+    attributes.set_captions(filled, dict.fromkeys(range(10, 400), ("many",)))
+    assert fusing.unsettled(filled, SPACE, 0.5) == list(range(10, 400))
+    attributes.set_captions(filled, dict.fromkeys(range(300, 1005), ("many",)))
+    assert fusing.unsettled(filled, SPACE, 0.5) == list(range(10, 1005))
+    attributes.set_captions(filled, {1005: ("one more",)})
+    assert fusing.unsettled(filled, SPACE, 0.5) == list(range(10, 1006))
+    attributes.set_captions(filled, dict.fromkeys(range(10, 1006), ()))
+    attributes.set_captions(filled, {1000: ("again",)})
+    assert fusing.unsettled(filled, SPACE, 0.5) == [*range(10, 1006)]
+    attributes.set_captions(filled, dict.fromkeys(range(5, 1004), ("many",)))
+    assert fusing.unsettled(filled, SPACE, 0.5) == [1, 2, *range(5, 1004)]
 
 
 # Damage

@@ -150,7 +150,7 @@ def set_captions(session: Session, texts: Mapping[int, tuple[str, ...]]) -> None
             f"INSERT INTO captions ({CAPTION_COLUMNS}, crc) VALUES (?, ?, ?, ?)",
             [(*row, row_checksum(row)) for row in rows],
         )
-        unsettle(db.conn)  # what was fused of the captions before is to be fused anew
+        unsettle(db.conn, texts)  # what was fused of other captions is to be fused anew
 
 
 def _checked(session: Session, what: str, query: str, *values: object) -> Iterator[Sequence[Any]]:

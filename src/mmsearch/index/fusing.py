@@ -5,14 +5,14 @@ The row of a picture in the table of vectors is what is searched. When it is fus
 to take it apart again, and to see that it is no longer what was asked for.
 
 A weight is that of the captions, 0 <= weight < 1; 0 fuses nothing. What is wanted is a setting.
-A second setting for each space says up to which revision everything is as wanted, so that a run
-without news looks at nothing.
+A second setting for each space says up to which revision everything is as wanted, apart from
+some pictures whose captions have changed, so that a run without news looks at nothing.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SETTING: Final = "fuse:caption"
 _SETTLED: Final = "fused:"  # and the digest of a space
+_MOST_CHANGED: Final = 1000  # settings are small: when more change, all captions are looked at
 _IDS: Final = "(SELECT value FROM json_each(?))"
 _FUSED: Final = "SELECT item_id FROM fused INDEXED BY fused_item WHERE space_id = ?"
 
@@ -56,6 +57,27 @@ class Change:
     item_id: int
     vector: Vectors
     fused: Fused | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Up to which revision everything is fused with a weight, apart from the pictures `changed`."""
+
+    weight: float
+    revision: int
+    changed: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, value: str | None) -> "_Settled | None":
+        """Return what a setting says; None when nothing is settled."""
+        if value is None:
+            return None
+        weight, revision, changed = json.loads(value)
+        return cls(weight, revision, tuple(changed))
+
+    def as_json(self) -> str:
+        """Return the setting."""
+        return json.dumps([self.weight, self.revision, sorted(self.changed)])
 
 
 def checked_weight(weight: float) -> float:
@@ -109,43 +131,53 @@ def fused_rows(catalog: "Catalog", space: Space, ids: Sequence[int] | Ids) -> di
 def unsettled(catalog: "Catalog", space: Space, weight: float) -> list[int]:
     """Return the pictures that may be fused otherwise than with this weight, sorted by id.
 
-    When nothing has changed since `settle`, there are none, which takes no look at them. After
-    new or changed pictures those with captions are looked at; after changed captions or another
-    weight all that have captions or are fused.
+    After `settle` those are the captioned ones with new vectors, and those whose captions have
+    changed; with another weight all that have captions or are fused. When nothing has changed
+    there are none, which takes no look at them.
     """
     space_id = _space_id(catalog, space)
     if weight == 0:
         return _ids(catalog, _FUSED, space_id)
-    since = _settled(catalog, space, weight)
-    if since is not None and since == catalog.revision:
-        return []
+    known = _Settled.of(catalog.setting(_SETTLED + space.digest))
+    if known is None or known.weight != weight:
+        return _ids(catalog, f"SELECT item_id FROM captions UNION {_FUSED}", space_id)
+    if known.revision == catalog.revision:
+        return sorted(known.changed)
     table = table_name(space_id, Modality.IMAGE)
-    if since is not None:
-        return _ids(
-            catalog,
-            f"SELECT item_id FROM {table} WHERE revision > ? "
-            f"AND EXISTS (SELECT 1 FROM captions WHERE item_id = {table}.item_id)",
-            since,
-        )
-    return _ids(
+    newer = _ids(
         catalog,
-        f"SELECT item_id FROM captions UNION {_FUSED}",
-        space_id,
+        f"SELECT item_id FROM {table} WHERE revision > ? "
+        f"AND EXISTS (SELECT 1 FROM captions WHERE item_id = {table}.item_id)",
+        known.revision,
     )
+    return sorted({*newer, *known.changed})
 
 
 def settle(catalog: "Catalog", space: Space, weight: float) -> None:
     """Note that everything is fused with this weight as of now."""
-    key, value = _SETTLED + space.digest, f"{weight!r} {catalog.revision}"
+    key, value = _SETTLED + space.digest, _Settled(weight, catalog.revision).as_json()
     if weight > 0 and catalog.setting(key) != value:
         catalog.set_setting(key, value)
 
 
-def unsettle(connection: "sqlite3.Connection") -> None:
-    """Forget what is settled, in every space; inside the transaction that changes captions."""
-    connection.execute(
-        "DELETE FROM settings WHERE substr(key, 1, ?) = ?", (len(_SETTLED), _SETTLED)
-    )
+def unsettle(connection: "sqlite3.Connection", ids: Collection[int] | None = None) -> None:
+    """Note that captions of some pictures have changed, None: of any, for every space.
+
+    Inside the transaction that changes them.
+    """
+    rows = connection.execute(
+        "SELECT key, value FROM settings WHERE substr(key, 1, ?) = ?", (len(_SETTLED), _SETTLED)
+    ).fetchall()
+    for key, value in rows:
+        known = _Settled.of(value)
+        changed = () if known is None or ids is None else tuple({*known.changed, *ids})
+        if known is None or ids is None or len(changed) > _MOST_CHANGED:
+            connection.execute("DELETE FROM settings WHERE key = ?", (key,))
+        else:
+            known = replace(known, changed=changed)
+            connection.execute(
+                "UPDATE settings SET value = ? WHERE key = ?", (known.as_json(), key)
+            )
 
 
 def write(catalog: "Catalog", space: Space, changes: Sequence[Change]) -> None:
@@ -185,12 +217,6 @@ def write(catalog: "Catalog", space: Space, changes: Sequence[Change]) -> None:
 def _values(item_id: int, fused: Fused, dim: int) -> tuple[float, bytes, bytes]:
     """Return weight, captions and vector of a row of `fused`."""
     return float(fused.weight), fused.captions, pack(item_id, fused.own, dim)[1]
-
-
-def _settled(catalog: "Catalog", space: Space, weight: float) -> int | None:
-    """Return up to which revision everything is fused with this weight; None: not at all."""
-    known, _, revision = (catalog.setting(_SETTLED + space.digest) or "").partition(" ")
-    return int(revision) if known == repr(weight) else None
 
 
 def _space_id(catalog: "Catalog", space: Space) -> int:
