@@ -4,7 +4,7 @@
 
     size = asked or batch_size(encoder, Modality.IMAGE, say=print)
 
-measures the first time that a network is used here (about two seconds) and reads the file from
+measures the first time that a network is used here (at most some four seconds) and reads the file from
 then on. What is kept can be lost or thrown away at any time: a damaged file is begun anew, and
 one that cannot be written costs the next run a measurement.
 """
@@ -25,7 +25,7 @@ DEFAULT_BATCH: Final = 32
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 _FORMAT: Final = 1
 _MOST_SUBJECTS: Final = 200
-_BUDGET_SECONDS: Final = 2.0
+_BUDGET_SECONDS: Final = 4.0
 _ALIKE: Final = 0.98
 _WORSE: Final = 0.9
 
