@@ -1,6 +1,7 @@
 """Closed choices of a question, apart from the nouns: a command line names them without NumPy."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Mode(StrEnum):
@@ -16,6 +17,10 @@ class Negation(StrEnum):
 
     SUBTRACT = "subtract"
     PROJECT = "project"
+
+
+USUAL_NEGATION: Final = Negation.SUBTRACT
+"""What ranked better on captioned photos; `benchmarks/negation.py` measures it."""
 
 
 class Cutoff(StrEnum):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mmsearch.choices import USUAL_NEGATION
 from mmsearch.choices import Cutoff as Cutoff  # noqa: PLC0414 - part of this module, too
 from mmsearch.choices import Mode as Mode  # noqa: PLC0414 - part of this module, too
 from mmsearch.choices import Negation as Negation  # noqa: PLC0414 - part of this module, too
@@ -196,7 +197,7 @@ class Query:
     online: bool = False
     where: "Condition | None" = None
     mode: Mode | None = None
-    negation: Negation = Negation.SUBTRACT
+    negation: Negation = USUAL_NEGATION
     min_score: float | None = None
     cutoff: Cutoff = Cutoff.OFF
     own: bool = False

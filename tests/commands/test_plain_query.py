@@ -8,14 +8,33 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmsearch.choices import Cutoff, Mode, Negation
 from mmsearch.commands import answering
 from mmsearch.commands.application import build
+from mmsearch.commands.filters import Aspect, FilterFlags
 from mmsearch.commands.plain_query import SWITCHES, VALUES, Flags, Target, parse
 
 WORDS = [
     *SWITCHES,
     *VALUES,
-    *(["a red car", "-", "--", "", "5", "05", "-3", "many", "images", "texts", "a.png", "é\udcff"]),
+    *(
+        [
+            "a red car",
+            "-",
+            "--",
+            "",
+            "5",
+            "05",
+            "-3",
+            "many",
+            "images",
+            "texts",
+            "any",
+            "a.png",
+            "é\udcff",
+        ]
+    ),
+    *(["0.5", "5.", ".5", "nan", "mark", "hybrid", "project", "square", "2:dog", "-:dog", "1,2"]),
     *(
         [
             "-k5",
@@ -51,11 +70,34 @@ def _typer_reads(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Flags | N
 def test_every_flag_is_read() -> None:
     words = (
         "dog --for texts -k 3 --json --csv --paths --null --online --html p.html --library l "
-        "--model m --image a.png --image b.png"
+        "--model m --image a.png --image b.png --plus 2:x --plus y --minus z --item 3 --own "
+        "--negation project --mode hybrid --min-score 0.25 --cutoff drop --explain "
+        "--under a --under b --after 2024 --before 2025 --camera canon --near 1,2,3km "
+        "--label cat --size 1MP.. --aspect square --where id>1 --where id<9"
     )
     assert parse(words.split()) == Flags(
         text="dog",
         image=(Path("a.png"), Path("b.png")),
+        plus=("2:x", "y"),
+        minus=("z",),
+        item=(3,),
+        own=True,
+        negation=Negation.PROJECT,
+        mode=Mode.HYBRID,
+        min_score=0.25,
+        cutoff=Cutoff.DROP,
+        explain=True,
+        filters=FilterFlags(
+            under=(Path("a"), Path("b")),
+            after="2024",
+            before="2025",
+            camera="canon",
+            near="1,2,3km",
+            label=("cat",),
+            size="1MP..",
+            aspect=Aspect.SQUARE,
+            where=("id>1", "id<9"),
+        ),
         target=Target.TEXTS,
         k=3,
         as_json=True,
@@ -82,6 +124,15 @@ def test_every_flag_is_read() -> None:
         ["-k", "three"],
         ["-k"],
         ["--for", "videos"],
+        ["--min-score", "-0.5"],
+        ["--min-score", "1e3"],
+        ["--min-score", "."],
+        ["--min-score", "nan"],
+        ["--mode", "both"],
+        ["--cutoff", "0.5"],
+        ["--aspect", "round"],
+        ["--item", "x"],
+        ["--minus", "-2:x"],
         ["--library", ""],
         ["--colour", "red"],
         ["--", "-5 degrees"],

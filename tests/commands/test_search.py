@@ -26,7 +26,7 @@ from mmsearch.retrieval.query import Direction, combine
 def test_answers_are_score_tab_path_best_first(run: Command, indexed: Path) -> None:
     done = run("query", "a red car", "--top", "2")
     assert done.exit_code == 0
-    assert done.stderr == ""
+    assert 'the model does not know "car"' in done.stderr
     first, second = done.stdout.splitlines()
     # "a" and "car" are unknown, 0.25 each: 1 / sqrt(1 + 0.5²) = 0.894.
     assert first == f"0.894\t{indexed / 'red.png'}"

@@ -3,16 +3,20 @@
 import gc
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mmsearch.choices import Cutoff, Sort
 from mmsearch.commands.border import EXIT_INPUT, EXIT_NOTHING, say
-from mmsearch.commands.plain_query import Flags, Target
-from mmsearch.commands.presenting import Presenter
+from mmsearch.commands.plain_query import Flags, Target, Thumbnails
 from mmsearch.commands.results import Answer, Form, csv_header, failed, several, single
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from mmsearch.core import Hit, Modality, Query
+    from mmsearch.commands.presenting import Presenter
+    from mmsearch.conditions import Condition
+    from mmsearch.core import Hit, Modality, Query, Term
+    from mmsearch.retrieval.explaining import Explanation
     from mmsearch.retrieval.library import Library
 
 _STDIN: Final = "-"
@@ -25,10 +29,12 @@ def answer(flags: Flags) -> int:
     Raises what the library raises: MMSearchError when the question or the library is bad.
     """
     form = _form(flags)
-    if flags.text is None and not flags.image:
+    given = (flags.image, flags.plus, flags.minus, flags.item, flags.like)
+    if flags.text is None and not any(given):
         raise InputError('say what to look for: mmsearch query "a dog on grass", or --image FILE')
     if flags.k < 1:
         raise InputError(f"--top must be at least 1, not {flags.k}")
+    condition = _condition(flags)
     from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.opening import default_directory, open_library
     from mmsearch.retrieval.query import text_of_query
@@ -38,35 +44,50 @@ def answer(flags: Flags) -> int:
     directory = default_directory() if flags.library is None else flags.library
     use = Use(once=not many)
     with open_library(directory, model=flags.model, create=False, use=use) as opened:
-        answers = _Answers(opened, flags, form)
+        answers = _Answers(opened, flags, form, condition)
         code = answers.each_line() if many else answers.one(text)
         for warning in [*opened.warnings, *_waiting(opened)]:
             say(f"warning: {warning}")
         if code == EXIT_NOTHING:
-            say(_nothing(opened, answers.target, online=flags.online))
+            say(_nothing(opened, answers.target, flags))
     return code
 
 
 class _Answers:
     """Asks, prints, and collects what the gallery shows. `target` is that of the last question."""
 
-    def __init__(self, library: "Library", flags: Flags, form: Form) -> None:
-        from mmsearch.retrieval.query import choose_target
-
+    def __init__(
+        self, library: "Library", flags: Flags, form: Form, condition: "Condition | None"
+    ) -> None:
         self._library = library
-        self._presenter = Presenter(library.catalog, flags, form)
+        self._presenter = _presenter(library, flags, form)
         self._flags = flags
         self._form = form
-        self._pictures = tuple(library.image_term(file) for file in flags.image)
+        self._condition = condition
+        self._kind: Modality | None = None  # of the items that answers are to be like
+        self._terms = (*_terms(library, flags), *self._items())
         self._texts = library.catalog.counts().texts
-        self._choose = choose_target
         self.target: Modality | None = None
+
+    def _items(self) -> "Iterator[Term]":
+        """Yield the items that answers are to be like."""
+        if not self._flags.like:
+            return
+        from mmsearch.core import ItemTerm
+        from mmsearch.retrieval.named_items import named_item
+
+        for name in self._flags.like:
+            item = named_item(self._library.catalog, name)
+            self._kind = self._kind or item.modality
+            yield ItemTerm(item.id)
 
     def one(self, text: str | None) -> int:
         """Print the answers to the one question; return the exit code."""
-        answer = self._presenter.answer(self._ask(text))
-        for part in self._presenter.table(answer) or [single(answer, self._form)]:
+        answer, explanation = self._ask(text)
+        table = None if self._presenter is None else self._presenter.table(answer)
+        for part in table or [single(answer, self._form)]:
             _write(part)
+        self._explain(explanation)
         self._write_gallery([(text, answer)])
         return 0 if answer.hits else EXIT_NOTHING
 
@@ -78,13 +99,13 @@ class _Answers:
         gc.freeze()  # what was loaded stays
         gc.enable()
         if self._form is Form.CSV:
-            _write(csv_header(self._presenter.answer([]), named=True))
+            _write(csv_header(self._arranged([]), named=True))
         asked = found = bad = 0
         shown: list[tuple[str | None, Answer]] = []
         for number, text in _lines():
             asked += 1
             try:
-                answer = self._presenter.answer(self._ask(text))
+                answer, explanation = self._ask(text)
             except InputError as error:
                 bad += 1
                 say(f"error: line {number}: {error}")
@@ -92,6 +113,7 @@ class _Answers:
                 continue
             found += len(answer.hits)
             _write(several(text, answer, self._form))
+            self._explain(explanation)
             if self._flags.html is not None:
                 shown.append((text, answer))
         if asked == 0:
@@ -101,34 +123,113 @@ class _Answers:
             return EXIT_INPUT
         return 0 if found else EXIT_NOTHING
 
-    def _ask(self, text: str | None) -> "list[Hit]":
+    def _ask(self, text: str | None) -> "tuple[Answer, Explanation | None]":
         question = self._question(text)
         self.target = question.target
-        return self._library.search(question)
+        if not self._flags.explain:
+            return self._arranged(self._library.search(question)), None
+        explanation = self._library.explain(question)
+        answer = self._arranged(explanation.hits)
+        return replace(answer, explanation=explanation.as_dict()), explanation
+
+    def _arranged(self, hits: "Sequence[Hit]") -> Answer:
+        answer = Answer(hits) if self._presenter is None else self._presenter.answer(hits)
+        return replace(answer, marked=self._flags.cutoff is Cutoff.MARK)
 
     def _question(self, text: str | None) -> "Query":
         from mmsearch.core import Modality, Query
+        from mmsearch.retrieval.query import choose_target
 
-        terms = (*(() if text is None else self._library.terms(text)), *self._pictures)
-        match self._flags.target:
+        flags = self._flags
+        terms = (*(() if text is None else self._library.terms(text)), *self._terms)
+        match flags.target:
             case Target.IMAGES:
-                target = Modality.IMAGE
+                target: Modality | None = Modality.IMAGE
             case Target.TEXTS:
                 target = Modality.TEXT
+            case Target.ANY:
+                target = None
             case None:
-                target = self._choose(terms, texts=self._texts)
-        return Query(terms, self._flags.k, target, self._flags.online)
+                target = self._kind or choose_target(terms, texts=self._texts)
+        return Query(
+            terms,
+            flags.k,
+            target,
+            flags.online,
+            where=self._condition,
+            mode=flags.mode,
+            negation=flags.negation,
+            min_score=flags.min_score,
+            cutoff=flags.cutoff,
+            own=flags.own,
+        )
+
+    def _explain(self, explanation: "Explanation | None") -> None:
+        """Say why the answers are what they are, unless that is part of the output."""
+        if explanation is None or self._form is Form.JSON:
+            return
+        from mmsearch.commands.explanation_view import explained
+
+        for line in explained(explanation):
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
     def _write_gallery(self, answers: "Sequence[tuple[str | None, Answer]]") -> None:
         if self._flags.html is None:
             return
+        from mmsearch.commands.gallery_notes import notes
         from mmsearch.retrieval.gallery import Section, write_gallery
 
         sections = [
-            Section(text, self._flags.image, tuple(answer.hits), answer.details, answer.groups)
+            Section(
+                text,
+                self._flags.image,
+                tuple(answer.hits),
+                answer.details,
+                answer.groups,
+                notes=notes(self._flags, self._condition),
+            )
             for text, answer in answers
         ]
         write_gallery(self._flags.html, sections)
+
+
+def _terms(library: "Library", flags: Flags) -> "Iterator[Term]":
+    """Yield the terms of the flags, which every question has."""
+    for file in flags.image:
+        yield library.image_term(file)
+    if not (flags.plus or flags.minus or flags.item):
+        return
+    from mmsearch.core import ItemTerm
+    from mmsearch.retrieval.terms import parse_minus, parse_plus
+
+    for text in flags.plus:
+        yield library.read(parse_plus(text))
+    for text in flags.minus:
+        yield library.read(parse_minus(text))
+    for number in flags.item:
+        yield ItemTerm(number)
+
+
+def _condition(flags: Flags) -> "Condition | None":
+    if flags.filters is None:
+        return None
+    from mmsearch.commands.filters import condition
+
+    return condition(flags.filters)
+
+
+def _presenter(library: "Library", flags: Flags, form: Form) -> "Presenter | None":
+    """Return what arranges the answers; None when they are lines, best first."""
+    as_found = flags.sort is Sort.SCORE and not flags.reverse and flags.group is None
+    drawn = flags.thumbnails is not Thumbnails.OFF and (
+        flags.thumbnails is not Thumbnails.AUTO or sys.stdout.isatty()
+    )
+    if as_found and form is not Form.JSON and not drawn and flags.html is None:
+        return None
+    from mmsearch.commands.presenting import Presenter
+
+    return Presenter(library.catalog, flags, form)
 
 
 def _form(flags: Flags) -> Form:
@@ -168,7 +269,7 @@ def _waiting(library: "Library") -> Iterator[str]:
         yield f"{waiting:,} {items} no vector of this model yet; `mmsearch index` goes on encoding"
 
 
-def _nothing(library: "Library", target: "Modality | None", *, online: bool) -> str:
+def _nothing(library: "Library", target: "Modality | None", flags: Flags) -> str:
     from mmsearch.core import Modality
 
     counts = library.catalog.counts()
@@ -178,4 +279,14 @@ def _nothing(library: "Library", target: "Modality | None", *, online: bool) -> 
         return "the library has no pictures, only sentences; try --for texts"
     if target is Modality.TEXT and counts.texts == 0:
         return "the library has no sentences; try --for images, or: mmsearch index --texts FILE"
-    return "nothing was found among what is there now" if online else "nothing was found"
+    limits = [
+        said
+        for said, given in [
+            ("among what is there now", flags.online),
+            ("that the filters let through", flags.filters is not None),
+            (f"with a score of {flags.min_score} or more", flags.min_score is not None),
+            ("that is better than chance", flags.cutoff is Cutoff.DROP),
+        ]
+        if given
+    ]
+    return " ".join(["nothing was found", *limits])

@@ -15,6 +15,7 @@ _ClickException: Any = typer.BadParameter.__mro__[2]  # typer brings its own cli
 MODULES: Final = {
     "index": "indexing",
     "query": "search",
+    "similar": "similar",
     "label": "label",
     "status": "library",
     "failures": "library",

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mmsearch.choices import Grouping, Sort
+from mmsearch.choices import USUAL_NEGATION, Cutoff, Grouping, Mode, Negation, Sort
+
+if TYPE_CHECKING:
+    from mmsearch.commands.filters import FilterFlags
 
 _COMPLETION: Final = "_MMSEARCH_COMPLETE"
 _MOST_DIGITS: Final = 18  # Python refuses to read thousands of them
@@ -22,6 +25,7 @@ class Target(StrEnum):
 
     IMAGES = "images"
     TEXTS = "texts"
+    ANY = "any"
 
 
 class Thumbnails(StrEnum):
@@ -36,18 +40,32 @@ class Thumbnails(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What was asked for on the command line, as it was written."""
+    """What was asked for on the command line, as it was written.
 
+    `like`: the ids and paths of `similar`, which has no other question.
+    """
+
+    like: tuple[str, ...] = ()
     text: str | None = None
     image: tuple[Path, ...] = ()
+    plus: tuple[str, ...] = ()
+    minus: tuple[str, ...] = ()
+    item: tuple[int, ...] = ()
+    own: bool = False
+    negation: Negation = USUAL_NEGATION
     target: Target | None = None
     k: int = 10
+    mode: Mode | None = None
+    min_score: float | None = None
+    cutoff: Cutoff = Cutoff.OFF
+    explain: bool = False
     as_json: bool = False
     as_csv: bool = False
     paths: bool = False
     null: bool = False
     html: Path | None = None
     online: bool = False
+    filters: "FilterFlags | None" = None
     sort: Sort = Sort.SCORE
     reverse: bool = False
     group: Grouping | None = None
@@ -64,6 +82,19 @@ def _whole_number(word: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS):
         raise _NotPlainError
     return int(word)
+
+
+def _decimal(word: str) -> float:
+    digits = word.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
+        raise _NotPlainError
+    return float(word)
+
+
+def _aspect(word: str) -> StrEnum:
+    from mmsearch.commands.filters import Aspect
+
+    return _one_of(Aspect)(word)
 
 
 def _one_of(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
@@ -85,20 +116,42 @@ SWITCHES: Final[Mapping[str, str]] = {
     "--null": "null",
     "-0": "null",
     "--online": "online",
+    "--own": "own",
+    "--explain": "explain",
     "--reverse": "reverse",
 }
 VALUES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
+    "--image": ("image", Path),
+    "--plus": ("plus", str),
+    "--minus": ("minus", str),
+    "--item": ("item", _whole_number),
+    "--negation": ("negation", _one_of(Negation)),
     "--for": ("target", _one_of(Target)),
     "--top": ("k", _whole_number),
     "-k": ("k", _whole_number),
+    "--mode": ("mode", _one_of(Mode)),
+    "--min-score": ("min_score", _decimal),
+    "--cutoff": ("cutoff", _one_of(Cutoff)),
     "--html": ("html", Path),
     "--sort": ("sort", _one_of(Sort)),
     "--group": ("group", _one_of(Grouping)),
     "--thumbnails": ("thumbnails", _one_of(Thumbnails)),
     "--library": ("library", Path),
     "--model": ("model", str),
-    "--image": ("image", Path),
+    "--under": ("under", Path),
+    "--after": ("after", str),
+    "--before": ("before", str),
+    "--camera": ("camera", str),
+    "--near": ("near", str),
+    "--label": ("label", str),
+    "--size": ("size", str),
+    "--aspect": ("aspect", _aspect),
+    "--where": ("where", str),
 }
+_MANY: Final = frozenset({"image", "plus", "minus", "item", "under", "label", "where"})
+_FILTERS: Final = frozenset(
+    {"under", "after", "before", "camera", "near", "label", "size", "aspect", "where"}
+)
 
 
 def parse(words: Sequence[str]) -> Flags | None:
@@ -125,6 +178,11 @@ def _read(words: Iterator[str]) -> dict[str, Any]:
             raise _NotPlainError
         else:
             found["text"] = word
+    filters = {name: found.pop(name) for name in _FILTERS & found.keys()}
+    if filters:
+        from mmsearch.commands.filters import FilterFlags
+
+        found["filters"] = FilterFlags(**filters)
     return found
 
 
@@ -132,7 +190,7 @@ def _set(found: dict[str, Any], flag: str, value: str) -> None:
     if not value or value.startswith("-"):
         raise _NotPlainError
     name, convert = VALUES[flag]
-    if name == "image":
+    if name in _MANY:
         found[name] = (*found.get(name, ()), convert(value))
     else:
         found[name] = convert(value)

@@ -208,30 +208,36 @@ class Asking:
         k = min(query.k, max(1, self.catalog.counts().items))
         want = k
         while True:
-            matches, blend = self._ranked(asked, modality, narrowed, want)
-            route = self.indexes.routes.get(modality)
-            ranking = self._cut(query, Ranking(modality, matches, narrowed, route, blend=blend))
-            if blend is None or len(matches.ids) < want or len(ranking.matches.ids) >= k:
+            whole = self._ranked(asked, modality, narrowed, want)
+            ranking = self._cut(query, whole)
+            found, kept = len(whole.matches.ids), len(ranking.matches.ids)
+            if whole.blend is None or found < want or kept >= k:
                 return ranking.kept(slice(k))
             want *= 4  # words do not rank by cosine: what was cut off stood before better ones
 
     def _ranked(
         self, asked: _Asked, modality: Modality, narrowed: "Narrowed | None", k: int
-    ) -> "tuple[Matches, Blend | None]":
+    ) -> Ranking:
         """Return the k first of those that may answer: the nearest, or as the words have them."""
+        routes: list[Route] = []
 
         def search(k: int, among: Ids | None) -> Matches:
             (matches,) = self.indexes.search(self.space, modality, asked.vector, k, among=among)
+            routes.append(self.indexes.routes[modality])
             return matches
 
         def best(any_search: "Search", k: int) -> Matches:
             return any_search(k, None) if narrowed is None else narrowed.best(any_search, k)
 
         if asked.wording is None:
-            return best(search, k), None
+            matches = best(search, k)
+            return Ranking(modality, matches, narrowed, routes[0])
         from mmsearch.retrieval.hybrid import Blending
 
-        return Blending(self.catalog, asked.wording, modality).rank(search, best, k)
+        matches, blend = Blending(self.catalog, asked.wording, modality).rank(search, best, k)
+        # With words alone vectors are only looked up, for the scores.
+        route = routes[0] if asked.wording.mode is Mode.HYBRID else None
+        return Ranking(modality, matches, narrowed, route, blend=blend)
 
     def _cut(self, query: Query, ranking: Ranking) -> Ranking:
         """Take away what is below the least score; mark or drop what is no better than chance.

@@ -162,4 +162,4 @@ def _search(ranking: Ranking) -> dict[str, object]:
 
 
 def _rounded(value: float) -> float:
-    return round(float(value), 6)
+    return round(float(value), 6) + 0.0  # no -0.0
