@@ -18,6 +18,7 @@ from mmsearch.errors import InputError
 from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.fingerprints import Fingerprints
+from mmsearch.index.own_vectors import own_chunks
 from mmsearch.retrieval.online import offline_ids
 from mmsearch.retrieval.stars import Nearness, Pictures, Star, best_first
 
@@ -146,13 +147,9 @@ def _read(catalog: Catalog, among: Ids | None) -> _Known:
     space = catalog.space()
     known = _Known()
     assert space is not None  # the caller has looked
-    fused = bool(catalog.rows("SELECT 1 FROM fused LIMIT 1"))
-    for ids, vectors in catalog.vector_table(space, Modality.IMAGE).chunks():
-        keep = np.ones(len(ids), dtype=np.bool_) if among is None else np.isin(ids, among)
-        some = ids[keep]
-        own = catalog.own_vectors(space, some) if fused else vectors[keep]
-        items, photos = catalog.items(some), attributes.photos(catalog, some)
-        for number, vector in zip(some.tolist(), own.astype(np.float16), strict=True):
+    for ids, vectors in own_chunks(catalog, space, Modality.IMAGE, among=among):
+        items, photos = catalog.items(ids), attributes.photos(catalog, ids)
+        for number, vector in zip(ids.tolist(), vectors.astype(np.float16), strict=True):
             item, photo = items.get(number), photos.get(number)
             if item is None or photo is None:
                 known.unread += 1

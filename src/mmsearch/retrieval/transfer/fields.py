@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _WHOLE: Final = 1 << 63
+_LAST: Final = 253_402_300_799  # the last second of the year 9999, since 1970
 _PHOTO: Final = ("width", "height", "taken", "camera", "latitude", "longitude", "fingerprint")
 
 
@@ -125,7 +126,10 @@ def _photo(fields: Mapping[str, Any]) -> Photo | None:
     if camera is not None:
         _unicode(camera, "the camera")
     place = _degrees(fields, "latitude", 90), _degrees(fields, "longitude", 180)
-    return Photo(width, height, _number(fields, "taken"), camera, *place, fingerprint)
+    taken = _number(fields, "taken")
+    if taken is not None and abs(taken) > _LAST:
+        raise FieldError(f"taken {taken} is in no calendar")
+    return Photo(width, height, taken, camera, *place, fingerprint)
 
 
 def _degrees(fields: Mapping[str, Any], name: str, most: float) -> float | None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _KEY: Final = b"mmsearch"
 _ROWS: Final = 4096
 _REPEATED: Final = ["modality", "root", "camera"]
-_TIMES: Final = {"mtime": "mtime_ns", "taken": "taken"}
-"""Columns that are times in the file, and the whole numbers that they are here."""
+_TIMES: Final = {"mtime": ("mtime_ns", 1), "taken": ("taken", 1000)}
+"""Columns that are times in the file: the field, and the file's units in one of the field's."""
 
 
 def write_parquet(file: Path, manifest: Manifest, chunks: Iterable[Chunk], *, wide: bool) -> int:
@@ -111,7 +111,7 @@ def _schema(arrow: Any, manifest: Manifest, *, wide: bool) -> "pa.Schema":
         *(("path", text), ("path_bytes", arrow.binary()), ("text", text)),
         *(("root", text), ("root_bytes", arrow.binary())),
         *(("digest", text), ("size", whole), ("mtime", arrow.timestamp("ns", "UTC"))),
-        *(("width", whole), ("height", whole), ("taken", arrow.timestamp("s"))),
+        *(("width", whole), ("height", whole), ("taken", arrow.timestamp("ms"))),
         *(("camera", text), ("latitude", real), ("longitude", real)),
         ("fingerprint", arrow.uint64()),
         ("labels", arrow.list_(label)),
@@ -126,12 +126,15 @@ def _batch(arrow: Any, schema: "pa.Schema", chunk: Chunk) -> "pa.RecordBatch":
     columns = []
     for field in schema:
         if field.name == "vector":
-            values = chunk.vectors.astype(field.type.value_type.to_pandas_dtype())
-            flat = arrow.array(values.ravel(), type=field.type.value_type)
+            rows = chunk.vectors.astype(field.type.value_type.to_pandas_dtype())
+            flat = arrow.array(rows.ravel(), type=field.type.value_type)
             columns.append(arrow.FixedSizeListArray.from_arrays(flat, type=field.type))
         else:
-            name = _TIMES.get(field.name, field.name)
-            columns.append(arrow.array([row[name] for row in fields], type=field.type))
+            name, units = _TIMES.get(field.name, (field.name, 1))
+            values = [row[name] for row in fields]
+            if units > 1:
+                values = [None if value is None else value * units for value in values]
+            columns.append(arrow.array(values, type=field.type))
     return arrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -139,10 +142,13 @@ def _rows(arrow: Any, batch: "pa.RecordBatch") -> list[Fields]:
     """Return the rows of a batch by name, without their vectors."""
     columns = {}
     for name in batch.schema.names:
-        if name != "vector":
-            column = batch.column(name)
-            values = column.cast(arrow.int64()) if name in _TIMES else column
-            columns[_TIMES.get(name, name)] = values.to_pylist()
+        column = batch.column(name)
+        if name in _TIMES:
+            field, units = _TIMES[name]
+            values = column.cast(arrow.int64()).to_pylist()
+            columns[field] = [None if value is None else value // units for value in values]
+        elif name != "vector":
+            columns[name] = column.to_pylist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
