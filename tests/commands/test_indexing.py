@@ -31,7 +31,7 @@ def default_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _counts(stdout: str, **expected: int) -> bool:
     counts = json.loads(stdout)
     names = {"new", "changed", "moved", "gone", "unchanged", "failed", "encoded", "offline"}
-    names |= {"captioned", "fused"}
+    names |= {"captioned", "fused", "described"}
     assert set(counts) == names
     return bool(counts == dict.fromkeys(names, 0) | expected)
 

@@ -17,6 +17,8 @@ from mmsearch.core import Encoder
 from mmsearch.index import attributes, selection
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, KnownFile, MovedRow, TouchedRow
+from mmsearch.retrieval.backfill import read_missing_facts
+from mmsearch.retrieval.copying import copy_items
 from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.formats import plugin_arrived
 from mmsearch.retrieval.ingest_texts import (
@@ -29,9 +31,7 @@ from mmsearch.retrieval.paths import Filter, Scope, absolute, contains, outermos
 from mmsearch.retrieval.pipeline import Job, encode_files
 from mmsearch.retrieval.plan import (
     Contents,
-    Copy,
     Difference,
-    Kind,
     Plan,
     Task,
     compare,
@@ -50,12 +50,10 @@ from mmsearch.retrieval.roots import (
 )
 from mmsearch.retrieval.scan import Found, Unreadable, scan, scan_entries
 from mmsearch.retrieval.timing import Progress
-from mmsearch.retrieval.writer import count_kinds, file_row
 
 __all__ = ["IngestOptions", "IngestReport", "Progress", "add_sentences", "ingest"]
 
 OnProgress: TypeAlias = Callable[[Progress], None]
-_CHUNK = 4096
 _DIGESTS_AHEAD = 64
 _DEFAULT = IngestOptions()
 
@@ -153,8 +151,19 @@ class _Run:
             tasks = self._settle_without_reading()
             job = Job(self.catalog, self.encoder, self._places.online, self.options, self.report)
             encode_files(job, tasks, self._on_progress)
+            read_missing_facts(job, self._undescribed(), self._on_progress)
         finally:
             self.report.timing.total = time.monotonic() - began
+
+    def _undescribed(self) -> list[KnownFile]:
+        """Return the pictures within reach whose facts an older version did not read."""
+        if self._places.touched is not None:  # no time to look for them at each change
+            return []
+        return [
+            known
+            for known in attributes.without_photo(self.catalog)
+            if self._scope.holds(known.path) and not self._away.holds(known.path)
+        ]
 
     def _settle_without_reading(self) -> list[Task]:
         """Scan, compare and commit what needs no network; return what does."""
@@ -169,7 +178,8 @@ class _Run:
         plan = resolve(difference, self._read_contents(difference))
         self._record(plan, failures)
         self._count_offline()
-        self._copy(plan.copies)
+        space, online = self.encoder.space, self._places.online
+        copy_items(self.catalog, space, online, plan.copies, self.report)
         self.report.timing.scan = time.monotonic() - began
         return plan.tasks
 
@@ -266,33 +276,3 @@ class _Run:
             return known
         root_id = self._places.online.get(entry.root)
         return Failure(entry.path, entry.reason, 0, 0, root_id=root_id)
-
-    def _copy(self, copies: Sequence[Copy]) -> None:
-        """Give files the vectors of items with the same content.
-
-        Copies over known items come last, with all vectors read beforehand: they replace
-        vectors that other copies may want.
-        """
-        fresh = [copy for copy in copies if copy.kind is Kind.NEW]
-        for start in range(0, len(fresh), _CHUNK):
-            self._commit_copies(fresh[start : start + _CHUNK])
-        self._commit_copies([copy for copy in copies if copy.kind is not Kind.NEW])
-
-    def _commit_copies(self, copies: Sequence[Copy]) -> None:
-        if not copies:
-            return
-        sources = [copy.source for copy in copies]
-        vectors = self.catalog.own_vectors(self.encoder.space, sources)
-        photos = attributes.photos(self.catalog, sources)
-        rows = (
-            file_row(
-                Task(copy.found, copy.kind),
-                self._places.online,
-                copy.digest,
-                vector,
-                photos.get(copy.source),
-            )
-            for copy, vector in zip(copies, vectors, strict=True)
-        )
-        self.catalog.commit(Batch(files=tuple(rows)))
-        count_kinds(self.report, [copy.kind for copy in copies])

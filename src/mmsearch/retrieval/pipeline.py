@@ -63,7 +63,7 @@ def encode_files(
 
     try:
         with decoder, closing(in_order(workers, network.ahead, read, tasks)) as readings:
-            _feed(writer, _counted(readings, job.report.timing), show)
+            _feed(writer, counted(readings, job.report.timing), show)
         writer.finish()
         show()
     finally:
@@ -81,7 +81,7 @@ def _feed(writer: Writer, readings: Iterator[Reading], show: Callable[[], None])
             show()
 
 
-def _counted(readings: Iterator[Reading], timing: Timing) -> Iterator[Reading]:
+def counted(readings: Iterator[Reading], timing: Timing) -> Iterator[Reading]:
     """Pass readings on and add up what they took, and how long they were waited for."""
     began = time.monotonic()
     for reading in readings:

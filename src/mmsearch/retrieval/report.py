@@ -53,10 +53,10 @@ class IngestReport:
     `failed` counts every file that is not in the library because it cannot be read, those
     known from earlier runs included; `encoded` counts what went through the network; `offline`
     the items whose root was not there; `captioned` the pictures whose captions changed, `fused`
-    those whose vector was fused with them, or is their own again. `failures` and `problems`
-    (lines of a file of sentences or captions) say what was left out and why. `interrupted`:
-    stopped by Ctrl-C; what the counts say is kept. `timing`: where the time went, sentences
-    left out.
+    those whose vector was fused with them, or is their own again; `described` those whose facts
+    an older version had not read. `failures` and `problems` (lines of a file of sentences or
+    captions) say what was left out and why. `interrupted`: stopped by Ctrl-C; what the counts
+    say is kept. `timing`: where the time went, sentences left out.
     """
 
     new: int = 0
@@ -69,6 +69,7 @@ class IngestReport:
     offline: int = 0
     captioned: int = 0
     fused: int = 0
+    described: int = 0
     failures: list[Failure] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     offline_roots: list[Path] = field(default_factory=list)
@@ -88,6 +89,7 @@ class IngestReport:
             "offline": self.offline,
             "captioned": self.captioned,
             "fused": self.fused,
+            "described": self.described,
         }
 
     def add_failure(self, failure: Failure) -> None:
