@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmsearch.core import Space, Vectors
-from mmsearch.index import database
+from mmsearch.index import database, schema_3, seals
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, Failure, FileRow, RootKind, TextRow
 
@@ -96,4 +96,21 @@ def behind(directory: Path, *statements: str) -> None:
     for _, sql in triggers:
         connection.execute(sql)
     connection.execute("COMMIT")
+    connection.close()
+
+
+def as_version_2(directory: Path) -> None:
+    """Take from a closed library what the third version of the schema has added."""
+    connection = sqlite3.connect(directory / database.FILE, isolation_level=None)
+    connection.execute("BEGIN")
+    for kind in ("trigger", "view", "table", "index"):
+        for name, sql in connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = ?", (kind,)
+        ).fetchall():
+            if sql in schema_3.STATEMENTS:
+                connection.execute(f"DROP {kind} IF EXISTS {name}")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'describe_items'")
+    seals.renew(connection)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA user_version = 2")
     connection.close()

@@ -1,15 +1,15 @@
-"""A library of the first version is brought to the second, its vectors untouched."""
+"""Libraries of older versions are brought to this one, their vectors untouched."""
 
 import sqlite3
 import zlib
 from pathlib import Path
 
 import pytest
-from tests.index.conftest import SPACE, digest, unit_rows
+from tests.index.conftest import SPACE, as_version_2, digest, fill, prepared, unit_rows
 
 from mmsearch.core import Modality
-from mmsearch.errors import UnsoundLibraryError
-from mmsearch.index import database
+from mmsearch.errors import MMSearchError, UnsoundLibraryError
+from mmsearch.index import attributes, database
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
 from mmsearch.index.migrations import TABLES
@@ -142,3 +142,58 @@ def test_a_migration_that_fails_changes_nothing(old: Path, monkeypatch: pytest.M
     with Catalog.open(old, write=True) as catalog:
         catalog.commit(Batch(gone=(1,)))
         assert catalog.counts().images == 2
+
+
+@pytest.fixture
+def second(directory: Path) -> Path:
+    """Return a library of version 2: three pictures, a sentence, a failure."""
+    with prepared(directory) as catalog:
+        fill(catalog, 3)
+    as_version_2(directory)
+    return directory
+
+
+def test_a_library_of_version_2_is_migrated_with_its_vectors_byte_for_byte(second: Path) -> None:
+    before = vectors(second)
+    with pytest.raises(UnsoundLibraryError, match="older mmsearch"):
+        Catalog.open(second)
+    with Catalog.open(second, write=True) as catalog:
+        assert catalog.counts().items == 4
+        assert [known.id for known in attributes.without_photo(catalog)] == [1, 2, 3]
+    assert vectors(second) == before
+    assert list(check_catalog(second)) == []
+
+
+@pytest.mark.parametrize("version", ["old", "second"])
+def test_the_words_of_an_older_library_are_found(
+    version: str, request: pytest.FixtureRequest
+) -> None:
+    with Catalog.open(request.getfixturevalue(version), write=True) as catalog:
+        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid"
+        assert catalog.rows(query, "folder:photos") == [(1,), (2,), (3,)]
+        assert len(catalog.rows(query, "text:dog")) == 1
+        catalog.commit(Batch(gone=(1,)))
+        assert catalog.rows(query, "folder:photos") == [(2,), (3,)]
+
+
+def test_a_migrated_schema_of_version_2_is_that_of_a_new_library(
+    second: Path, tmp_path: Path
+) -> None:
+    query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%sqlite%' ORDER BY name"
+    with (
+        Catalog.open(second, write=True) as migrated,
+        Catalog.open(tmp_path / "new", write=True) as new,
+    ):
+        new.set_space(SPACE)
+        assert migrated.rows(query) == new.rows(query)
+
+
+def test_a_python_without_fts5_is_told(second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "CREATE VIRTUAL TABLE words USING fts5_that_is_not_there(name)"
+    monkeypatch.setattr("mmsearch.index.schema_3.STATEMENTS", (missing,))
+    monkeypatch.setattr(database, "NO_FTS5", "no such module: fts5_that_is_not_there")
+    with pytest.raises(MMSearchError, match="SQLite lacks FTS5; use another Python"):
+        Catalog.open(second, write=True)
+    monkeypatch.undo()
+    with Catalog.open(second, write=True) as catalog:
+        assert catalog.counts().images == 3

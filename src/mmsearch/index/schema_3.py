@@ -50,33 +50,37 @@ TABLES: Final = (
 )
 
 
-def _folder(path: str) -> str:
-    """Return the SQL for a path's folder, bytes with the last slash, of an expression for it.
+def _last_slash(path: str) -> str:
+    """Return the SQL for where the last slash of an expression's bytes is, from 1; else 0.
 
-    All that is not a slash is trimmed off the end. Paths are bytes that need not be UTF-8: a
-    cast to text takes any, and a slash is never part of a longer character.
+    Paths are bytes that need not be UTF-8, so that functions for texts may cut them elsewhere.
     """
-    text = f"CAST({path} AS TEXT)"
-    return f"CAST(rtrim({text}, replace({text}, '/', '')) AS BLOB)"
+    after = f"instr(substr({path}, at + 1), x'2F')"
+    return (
+        f"(WITH RECURSIVE slash (at) AS (SELECT 0 UNION ALL SELECT at + {after} FROM slash "
+        f"WHERE {after} > 0) SELECT max(at) FROM slash)"
+    )
 
 
 # Folders count from below the one that holds the root: the root's own name tells something,
 # `/home/me` does not. Of a picture that is a root itself the name of its folder counts.
+# A cast of bytes to a text takes any.
 VIEW: Final = f"""CREATE VIEW item_words (id, name, folder, text, caption, label) AS
     SELECT id,
-        CAST(substr(path, length(folder) + 1) AS TEXT),
-        CAST(substr(path, length(top) + 1, max(0, length(folder) - length(top))) AS TEXT),
+        CAST(substr(path, head + 1) AS TEXT),
+        CAST(substr(path, top + 1, max(0, head - top)) AS TEXT),
         text,
         (SELECT group_concat(text, char(10)) FROM captions WHERE item_id = id),
         (SELECT group_concat(name, char(10)) FROM labels WHERE item_id = id)
     FROM (
-        SELECT items.id, items.path, items.text,
-            {_folder("items.path")} AS folder,
-            CASE roots.kind WHEN 'folder'
-                THEN {_folder("roots.path")}
-                ELSE {_folder(f"rtrim(CAST({_folder('items.path')} AS TEXT), '/')")}
-            END AS top
-        FROM items LEFT JOIN roots ON roots.id = items.root_id
+        SELECT id, path, text, head,
+            CASE kind WHEN 'folder' THEN {_last_slash("root")}
+                ELSE {_last_slash("substr(path, 1, head - 1)")} END AS top
+        FROM (
+            SELECT items.id, items.path, items.text, roots.kind, roots.path AS root,
+                {_last_slash("items.path")} AS head
+            FROM items LEFT JOIN roots ON roots.id = items.root_id
+        )
     )"""
 
 WORDS: Final = (
