@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _WHOLE: Final = 1 << 63
-_LAST: Final = 253_402_300_799  # the last second of the year 9999, since 1970
+_EARLIEST, _LATEST = -(1 << 36), 1 << 38  # seconds; the years 1 to 9999 and more
 _PHOTO: Final = ("width", "height", "taken", "camera", "latitude", "longitude", "fingerprint")
 
 
@@ -127,7 +127,7 @@ def _photo(fields: Mapping[str, Any]) -> Photo | None:
         _unicode(camera, "the camera")
     place = _degrees(fields, "latitude", 90), _degrees(fields, "longitude", 180)
     taken = _number(fields, "taken")
-    if taken is not None and abs(taken) > _LAST:
+    if taken is not None and not _EARLIEST <= taken <= _LATEST:
         raise FieldError(f"taken {taken} is in no calendar")
     return Photo(width, height, taken, camera, *place, fingerprint)
 

@@ -99,13 +99,12 @@ def open_folder(folder: Path) -> FolderSource:
             text = (folder / MANIFEST).read_bytes()
             manifest, record = read_manifest(text, str(folder / MANIFEST))
         _compare(folder, record)
-        with np.errstate(all="ignore"):
-            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        vectors = np.lib.format.open_memmap(folder / VECTORS, mode="r")
     except (ValueError, EOFError) as error:
         raise InputError(f"cannot read {folder / VECTORS}: {error}") from error
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror or error}") from error
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise InputError(f"{folder / VECTORS} is not one array of vectors: (rows, dimensions)")
     return FolderSource(folder, manifest, vectors)
 
