@@ -238,7 +238,7 @@ def _run(
             report.merge(library.add_texts(file, options))
     if (paths or options.reindex) and not report.interrupted:
         report.merge(library.add(paths, options, on_progress))
-    elif not report.interrupted:
+    elif (options.captions or options.fuse is not None) and not report.interrupted:
         report.merge(library.attach_captions(options.captions, options))
     return report
 
