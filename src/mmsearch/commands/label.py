@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,10 +30,9 @@ def register(app: typer.Typer) -> None:
 
 def label(
     items: Annotated[
-        list[Path] | None,
+        list[str] | None,  # no paths: these would take the ./ away
         typer.Argument(
             metavar="[PATH|ID]...",
-            readable=False,
             help="Pictures, folders and files of sentences, or ids as in query --json. A path that "
             "is all digits is written ./2024.",
             show_default=False,
@@ -121,7 +119,7 @@ def _from_file(directory: Path, file: Path) -> "LabelReport":
 
 def _change(
     directory: Path,
-    items: Sequence[Path],
+    items: Sequence[str],
     where: str | None,
     add: Sequence[str],
     remove: Sequence[str],
@@ -148,25 +146,24 @@ def _condition(where: str | None) -> "Condition | None":
     return parse_condition(where)
 
 
-def _chosen(catalog: "Catalog", items: Sequence[Path], where: "Condition | None") -> "Ids":
+def _chosen(catalog: "Catalog", items: Sequence[str], where: "Condition | None") -> "Ids":
     from mmsearch.retrieval.labelling import chosen
 
     return chosen(catalog, [_item(catalog, word) for word in items], where)
 
 
-def _item(catalog: "Catalog", word: Path) -> Path | int:
+def _item(catalog: "Catalog", text: str) -> str | int:
     """Return what a word names: digits alone are an id, unless something has that path, too."""
-    text = os.fspath(word)
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        return word
+        return text
     from mmsearch.retrieval.forget import find
 
     try:
-        find(catalog, [word])
+        find(catalog, [text])
     except InputError:
         return int(text)
     if not catalog.items([int(text)]):
-        return word
+        return text
     raise InputError(
         f"{text} may be an item or a path of the library; write the path as ./{text}, and the "
         f'item as --where "id = {text}"'
@@ -213,7 +210,7 @@ def _list(directory: Path, *, as_json: bool, as_csv: bool) -> None:
 
 
 def _show(
-    directory: Path, items: Sequence[Path], where: str | None, *, as_json: bool, as_csv: bool
+    directory: Path, items: Sequence[str], where: str | None, *, as_json: bool, as_csv: bool
 ) -> None:
     """Print the labels of some items, those without labels as well."""
     from mmsearch.index import attributes

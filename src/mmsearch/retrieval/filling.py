@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from mmsearch.core import Encoder
+from mmsearch.core import Encoder, Item
 from mmsearch.errors import DataError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.compaction import reclaim
@@ -19,6 +19,7 @@ from mmsearch.retrieval.files import AnyPath
 from mmsearch.retrieval.forget import find, forget
 from mmsearch.retrieval.ingest import OnProgress, ingest, ingest_touched
 from mmsearch.retrieval.ingest_texts import add_given_sentences, add_sentences, check_space
+from mmsearch.retrieval.labelling import LabelReport, chosen, label
 from mmsearch.retrieval.prune import prune, survey
 from mmsearch.retrieval.remembered import remember_model
 from mmsearch.retrieval.report import IngestOptions, IngestReport
@@ -114,6 +115,19 @@ class Filling:
             return see_to_captions(catalog, self._encoder, [], None, report)
 
         return self._write(work)
+
+    def label(
+        self,
+        items: AnyPath | int | Item | Iterable[AnyPath | int | Item],
+        add: str | Iterable[str],
+        remove: str | Iterable[str],
+    ) -> LabelReport:
+        """Give and take labels."""
+        some = [items] if isinstance(items, str | bytes | os.PathLike | int | Item) else items
+        named = [each.id if isinstance(each, Item) else each for each in some]
+        given, taken = ([one] if isinstance(one, str) else one for one in (add, remove))
+        with Catalog.open(self._directory, write=True) as catalog:
+            return label(catalog, chosen(catalog, named), add=given, remove=taken)
 
     def forget(self, paths: AnyPath | Iterable[AnyPath]) -> int:
         """Remove what lies at or under some paths."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mmsearch.conditions import Condition
     from mmsearch.retrieval.explaining import Explanation
     from mmsearch.retrieval.filling import Filling
+    from mmsearch.retrieval.labelling import LabelReport
     from mmsearch.retrieval.report import IngestOptions, IngestReport
     from mmsearch.retrieval.terms import WrittenTerm
     from mmsearch.retrieval.timing import Progress
@@ -40,6 +41,7 @@ Question: TypeAlias = "str | Path | Pixels | Query"
 """Terms in a text, a picture's file, a picture's pixels (h, w, 3) uint8 RGB, or a whole query."""
 
 AnyPath: TypeAlias = str | bytes | os.PathLike[str]
+Labelled: TypeAlias = AnyPath | int | Item
 OnProgress: TypeAlias = "Callable[[Progress], None]"
 
 
@@ -264,6 +266,26 @@ class Library:
         They need not exist any more; what lies in no folder of the library is passed over.
         """
         return self._filling().look_again(paths, options)
+
+    def label(
+        self,
+        items: "Labelled | Iterable[Labelled]",
+        *,
+        add: str | Iterable[str] = (),
+        remove: str | Iterable[str] = (),
+    ) -> "LabelReport":
+        """Give labels to items and take labels away, all or none; ids, items, files or folders.
+
+        Raises InputError for what the library does not hold and for a text that is no label,
+        LibraryBusyError when another process is writing.
+        """
+        return self._filling().label(items, add, remove)
+
+    def labels(self) -> dict[str, int]:
+        """Return how many items have each label, by name."""
+        from mmsearch.index.attributes import label_counts
+
+        return label_counts(self.catalog)
 
     def forget(self, paths: AnyPath | Iterable[AnyPath]) -> int:
         """Remove what lies at or under some paths; return how many items that were.
