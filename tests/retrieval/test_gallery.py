@@ -4,6 +4,8 @@ import base64
 import io
 import os
 import re
+from dataclasses import replace
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pytest
 from PIL import Image
 from tests.retrieval.drawing import BLUE, RED, draw
 
-from mmsearch.core import Hit, Item, Modality
+from mmsearch.core import Hit, Item, Modality, Photo
 from mmsearch.errors import DecodeError, InputError
+from mmsearch.retrieval.details import Details
 from mmsearch.retrieval.gallery import Section, gallery_page, write_gallery
+from mmsearch.retrieval.ordering import Group
 from mmsearch.retrieval.thumbnails import data_uri
 
 
@@ -152,3 +156,24 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         write_gallery(tmp_path / "folder", [])
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_card_says_what_is_known_of_its_picture(tmp_path: Path) -> None:
+    hit = replace(_hit(draw(tmp_path / "a.png", RED)), weak=True)
+    photo = Photo(4000, 3000, None, "Some Camera", None, None, 0)
+    taken = datetime(2024, 6, 5, 12, 30)  # noqa: DTZ001 - a camera's clock
+    details = {7: Details(taken, photo, ("beach <1>",), ("the sea", "again"))}
+    page = gallery_page([Section("sea", (), (hit,), details, notes=("--where width > 1",))])
+    assert "2024-06-05 12:30 · 4000&nbsp;x&nbsp;3000 · Some Camera" in page
+    assert "<code>beach &lt;1&gt;</code>" in page
+    assert "<div>the sea</div>" in page
+    assert "no better than chance" in page
+    assert "<code>--where width &gt; 1</code>" in page
+
+
+def test_groups_have_headings_in_their_order(tmp_path: Path) -> None:
+    first, second = _hit(draw(tmp_path / "a.png", RED)), _hit(text="a <b>")
+    groups = [Group("2024-06-05", (first,)), Group("no <date>", (second,))]
+    page = gallery_page([Section("sea", (), (first, second), groups=groups)])
+    assert re.findall("<h2>(.*?)</h2>", page) == ["2024-06-05", "no &lt;date&gt;"]
+    assert page.count("<li>") == 2

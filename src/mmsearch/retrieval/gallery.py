@@ -156,8 +156,8 @@ def _card(hit: Hit, details: Details, top: float) -> str:
 
 def _extras(details: Details) -> str:
     """Return what is known of a picture beside its place."""
-    parts = facts(details)
-    lines = [f'<div class="folder">{_escaped(" · ".join(parts))}</div>'] if parts else []
+    line = _escaped(" · ".join(facts(details))).replace(" x ", "&nbsp;x&nbsp;")
+    lines = [f'<div class="folder">{line}</div>'] if line else []
     lines += [f"<div>{_escaped(caption)}</div>" for caption in details.captions[:1]]
     labels = "".join(f"<code>{_escaped(label)}</code> " for label in details.labels)
     return "".join(lines) + (f"<div>{labels}</div>" if labels else "")
