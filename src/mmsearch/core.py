@@ -4,7 +4,7 @@ Scores are cosines everywhere: float32, higher is better, 1.0 is the same direct
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -152,10 +152,14 @@ MOST_WEIGHT: Final = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class TextTerm:
-    """A sentence to look for; a negative weight pushes away."""
+    """A sentence to look for; a negative weight pushes away.
+
+    `phrase`: where words are searched, these very words in a row. It is the same term.
+    """
 
     text: str
     weight: float = 1.0
+    phrase: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mmsearch.errors import InputError
 from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind
+from mmsearch.retrieval.terms import parse_line, show_line
 from mmsearch.retrieval.wording import (
     MOST_WORDS,
     Wording,
@@ -69,6 +70,15 @@ def test_all_texts_of_a_question_are_looked_for_and_the_negative_ones_left_out()
     for mode in (Mode.TEXT, Mode.HYBRID):
         wording = read_wording(_query(mode, DOG, BEACH, NO_CAT), ())
         assert wording == Wording(mode, ("dog", "beach"), (("fat", "cat"),))
+
+
+def test_a_quoted_term_is_a_phrase() -> None:
+    terms = parse_line('"on the beach" -:"fat cat" +:dog')
+    texts = [term for term in terms if isinstance(term, TextTerm)]
+    wording = read_wording(_query(Mode.TEXT, *texts), ())
+    assert wording == Wording(Mode.TEXT, ("on the beach", "dog"), (("fat cat",),))
+    assert parse_line(show_line(terms))[0] == TextTerm("on the beach")
+    assert show_line(terms) == '"on the beach" -:"fat cat" +:dog'
 
 
 def test_only_a_question_with_words_can_be_asked_by_words() -> None:

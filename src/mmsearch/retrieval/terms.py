@@ -7,7 +7,7 @@ A term is `[WEIGHT:]CONTENT`.
   or a sign beyond ASCII follows the colon, so that `16:9`, `3:10 to Yuma`, `3: a dog` and `-:)`
   are text.
 - CONTENT is `image:PATH`, `item:ID`, `"quoted text"`, or plain text. What is quoted is text and
-  nothing else; `\"` and `\\` stand for a quotation mark and a backslash in it.
+  nothing else, and a phrase where words are searched; `\"` and `\\` stand for a quotation mark and a backslash in it.
 
 A line begins with a term; further ones begin at white space that is followed by a weight with a
 sign: `dog on grass +0.5:beach -:people`. Everything else is one text of weight 1.
@@ -104,6 +104,8 @@ def show(term: WrittenTerm, *, later: bool = False) -> str:
             return f"{head}item:{term.id}"
         case FileTerm():
             return _plain_or_quoted(f"{head}image:", str(term.path), term)
+        case TextTerm(phrase=True):
+            return f'{head}"{_escaped(term.text)}"'
         case TextTerm():
             return _plain_or_quoted(head, term.text, term)
 
@@ -133,7 +135,8 @@ def _term(text: str) -> WrittenTerm:
     content = text if found is None else text[found.end() :]
     kind = _KIND.match(content)
     if kind is None:
-        return TextTerm(_unquoted(content, text).strip(), weight)
+        phrase = _QUOTED.fullmatch(content) is not None
+        return TextTerm(_unquoted(content, text).strip(), weight, phrase)
     content = content[kind.end() :]
     if kind[1] == "item":
         return ItemTerm(_id(content, text), weight)

@@ -57,8 +57,8 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     InputError for the mode text without a text.
     """
     texts = [term for term in query.terms if isinstance(term, TextTerm)]
-    wanted = _joined(words_of(term.text) for term in texts if term.weight > 0)
-    unwanted = tuple(filter(None, (words_of(term.text) for term in texts if term.weight < 0)))
+    wanted = _joined(_words(term) for term in texts if term.weight > 0)
+    unwanted = tuple(filter(None, (_words(term) for term in texts if term.weight < 0)))
     strange = tuple(word for word in unknown if word.casefold() not in _STOP_WORDS)
     blind = bool(strange) and len(texts) == len(query.terms) and _are_all(strange, wanted)
     if query.mode is Mode.TEXT:
@@ -168,6 +168,12 @@ def _enough(
         told[np.searchsorted(ids, some)] += tells[word]
     found: Ids = ids[told >= enough]
     return found
+
+
+def _words(term: TextTerm) -> tuple[str, ...]:
+    if not term.phrase:
+        return words_of(term.text)
+    return (term.text,) if any(map(str.isalnum, term.text)) else ()
 
 
 def _parts(text: str) -> Iterator[str]:
