@@ -118,7 +118,7 @@ def _captioned(catalog: Catalog, captions: dict[int, str], total: int) -> None:
 
 
 def _found(matches: Matches) -> list[int]:
-    return matches.ids.tolist()
+    return [int(number) for number in matches.ids]
 
 
 def test_one_of_the_words_is_enough_and_more_come_first(catalog: Catalog) -> None:

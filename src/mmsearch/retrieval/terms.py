@@ -7,7 +7,8 @@ A term is `[WEIGHT:]CONTENT`.
   or a sign beyond ASCII follows the colon, so that `16:9`, `3:10 to Yuma`, `3: a dog` and `-:)`
   are text.
 - CONTENT is `image:PATH`, `item:ID`, `"quoted text"`, or plain text. What is quoted is text and
-  nothing else, and a phrase where words are searched; `\"` and `\\` stand for a quotation mark and a backslash in it.
+  nothing else, and a phrase where words are searched; `\"` and `\\` stand for a quotation mark
+  and a backslash in it.
 
 A line begins with a term; further ones begin at white space that is followed by a weight with a
 sign: `dog on grass +0.5:beach -:people`. Everything else is one text of weight 1.
