@@ -166,19 +166,6 @@ class Session:
         for name, function in functions.items():
             self._connection.create_function(name, -1, function, deterministic=True)
 
-    def moment(self) -> tuple[int, int]:
-        """Return what changes whenever the catalog does; inside the snapshot that is read from.
-
-        SQLite's data version counts the commits of others, its total of changes our own.
-        """
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        return version, self._connection.total_changes
-
-    def define(self, functions: Mapping[str, Callable[..., Any]]) -> None:
-        """Let SQL call some functions by their names; they give the same for the same."""
-        for name, function in functions.items():
-            self._connection.create_function(name, -1, function, deterministic=True)
-
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return all rows of one query."""
         with database.explained(self.directory):
