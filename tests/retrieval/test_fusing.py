@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.index.conftest import as_version_2
 from tests.retrieval.conftest import counts, opened
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import WORDS, FakeEncoder
 
-from mmsearch.core import Modality, Vectors
+from mmsearch.core import Item, Modality, Vectors
 from mmsearch.errors import ConfigError
 from mmsearch.index import fusing as stored
 from mmsearch.index.catalog import Catalog
@@ -298,6 +299,47 @@ def test_readers_and_index_files_notice_fused_vectors(
         (after,) = store.search(encoder.space, Modality.IMAGE, question, 1)
         assert after.scores[0] > 0.6
         assert store.warnings == []
+
+
+def test_a_library_of_an_older_version_gets_captions_and_fused_vectors(
+    tmp_path: Path, encoder: FakeEncoder, photos: Path, captions: Path
+) -> None:
+    with opened(tmp_path / "library", encoder) as library:
+        library.add(photos)
+        own = contents(library)
+    as_version_2(tmp_path / "library")
+    with opened(tmp_path / "library", encoder) as library:
+        report = library.attach_captions(captions, chosen(0.5))
+        assert (report.captioned, report.fused) == (1, 1)
+        assert contents(library, "fused") == {"red": own["red"]}
+        assert encoder.images_seen == 3
+
+
+def test_an_item_as_a_question_asks_with_the_fused_vector(
+    library: Library, photos: Path, captions: Path
+) -> None:
+    draw(photos / "white.png", (255, 255, 255))
+    library.add(photos, chosen(0.9, captions))
+    red = next(n for n, item in found(library).items() if (item.path or "").endswith("red.png"))
+    (best, *_) = library.similar(red, k=1)
+    assert Path(best.item.path or "").stem == "white"
+
+
+def test_progress_counts_the_pictures_that_are_fused(
+    library: Library, photos: Path, captions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusing, "_STEP", 2)
+    library.add(photos)
+    said(photos, *(f"{name}.png,white" for name in ("red", "green", "sub/blue")))
+    seen: list[tuple[int, int]] = []
+    library.attach_captions(
+        captions, chosen(0.5), lambda progress: seen.append((progress.done, progress.total))
+    )
+    assert seen == [(2, 3), (3, 3)]
+
+
+def found(library: Library) -> dict[int, Item]:
+    return library.catalog.items([row[0] for row in library.catalog.rows("SELECT id FROM items")])
 
 
 # Interrupted

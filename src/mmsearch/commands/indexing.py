@@ -239,7 +239,7 @@ def _run(
     if (paths or options.reindex) and not report.interrupted:
         report.merge(library.add(paths, options, on_progress))
     elif (options.captions or options.fuse is not None) and not report.interrupted:
-        report.merge(library.attach_captions(options.captions, options))
+        report.merge(library.attach_captions(options.captions, options, on_progress))
     return report
 
 

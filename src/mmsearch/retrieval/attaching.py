@@ -7,7 +7,8 @@ remembered: they are read again when one has changed, and when new pictures may 
 were not there the last time. A file that is not there now changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,25 +27,35 @@ from mmsearch.retrieval.captions.listed import Entry, Listed, read_listed, stamp
 from mmsearch.retrieval.fusing import fuse
 from mmsearch.retrieval.locating import locate
 from mmsearch.retrieval.report import IngestReport
+from mmsearch.retrieval.timing import Progress
 
 _STEP: Final = 1000  # pictures whose captions are written in one transaction
 
 
+@dataclass(frozen=True, slots=True)
+class Captioning:
+    """What a run is to do about captions.
+
+    `given`: files to attach. `weight` of captions in fused vectors; None: the library's.
+    `on_progress` is told of fused pictures.
+    """
+
+    given: tuple[Listed, ...] = ()
+    weight: float | None = None
+    on_progress: Callable[[Progress], None] | None = None
+
+
 def see_to_captions(
-    catalog: Catalog,
-    encoder: Encoder,
-    given: Sequence[Listed],
-    weight: float | None,
-    report: IngestReport,
+    catalog: Catalog, encoder: Encoder, captioning: Captioning, report: IngestReport
 ) -> IngestReport:
-    """End a run: attach captions, then fuse them as the weight, or the library's, says.
+    """End a run: attach captions, and fuse them into the vectors of their pictures.
 
     Adds to the run's report and returns it. Ctrl-C keeps what is committed.
     """
     if not report.interrupted:
         try:
-            attach(catalog, given, report)
-            fuse(catalog, encoder, weight, report)
+            attach(catalog, captioning.given, report)
+            fuse(catalog, encoder, captioning.weight, report, captioning.on_progress)
         except KeyboardInterrupt:
             report.interrupted = True
     return report

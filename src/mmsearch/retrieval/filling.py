@@ -12,7 +12,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.compaction import reclaim
 from mmsearch.index.rows import RootKind
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.attaching import see_to_captions
+from mmsearch.retrieval.attaching import Captioning, see_to_captions
 from mmsearch.retrieval.captions.data import Problem
 from mmsearch.retrieval.captions.listed import read_listed
 from mmsearch.retrieval.files import AnyPath
@@ -52,25 +52,31 @@ class Filling:
         """Index pictures, then see to captions."""
         chosen = [paths] if isinstance(paths, str | bytes | os.PathLike) else list(paths)
         wanted = options or _DEFAULT
-        listed = [read_listed(file) for file in wanted.captions]
+        captioning = Captioning(
+            tuple(read_listed(file) for file in wanted.captions), wanted.fuse, on_progress
+        )
 
         def work(catalog: Catalog) -> IngestReport:
             report = ingest(catalog, self._encoder, chosen, wanted, on_progress)
-            return see_to_captions(catalog, self._encoder, listed, wanted.fuse, report)
+            return see_to_captions(catalog, self._encoder, captioning, report)
 
         return self._write(work)
 
     def attach_captions(
-        self, sources: AnyPath | Iterable[AnyPath], options: IngestOptions | None = None
+        self,
+        sources: AnyPath | Iterable[AnyPath],
+        options: IngestOptions | None = None,
+        on_progress: OnProgress | None = None,
     ) -> IngestReport:
         """Attach captions to pictures."""
         chosen = [sources] if isinstance(sources, str | bytes | os.PathLike) else list(sources)
         wanted = options or _DEFAULT
-        listed = [read_listed(Path(os.fsdecode(source))) for source in chosen]
+        listed = tuple(read_listed(Path(os.fsdecode(source))) for source in chosen)
+        captioning = Captioning(listed, wanted.fuse, on_progress)
 
         def work(catalog: Catalog) -> IngestReport:
             check_space(catalog, self._encoder, replace(wanted, reindex=False), [])
-            return see_to_captions(catalog, self._encoder, listed, wanted.fuse, IngestReport())
+            return see_to_captions(catalog, self._encoder, captioning, IngestReport())
 
         return self._write(work)
 
@@ -112,7 +118,7 @@ class Filling:
 
         def work(catalog: Catalog) -> IngestReport:
             report = ingest_touched(catalog, self._encoder, paths, options or _DEFAULT)
-            return see_to_captions(catalog, self._encoder, [], None, report)
+            return see_to_captions(catalog, self._encoder, Captioning(), report)
 
         return self._write(work)
 

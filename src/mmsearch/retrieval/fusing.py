@@ -13,7 +13,7 @@ committed as one. Whatever interrupts it, every vector is wholly the one or the 
 next run goes on.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,7 @@ from mmsearch.index import attributes, fusing
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.fusing import Change, Fused
 from mmsearch.retrieval.report import IngestReport
+from mmsearch.retrieval.timing import Pace, Progress
 
 _LOOK: Final = 4096  # pictures looked at together
 _STEP: Final = 256  # pictures fused together, in one transaction
@@ -58,11 +59,18 @@ def fused_vector(own: Vectors, captions: Vectors, weight: float) -> Vectors:
     return own if both is None else both.astype(np.float32)
 
 
-def fuse(catalog: Catalog, encoder: Encoder, asked: float | None, report: IngestReport) -> None:
+def fuse(
+    catalog: Catalog,
+    encoder: Encoder,
+    asked: float | None,
+    report: IngestReport,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> None:
     """Bring the vectors of all captioned pictures to what is asked, or to the library's setting.
 
-    `report.fused` counts what is committed. A library that is empty in another space than the
-    encoder's stays as it is. Raises ConfigError for a weight that is none.
+    `report.fused` counts what is committed, and `on_progress` is told how many pictures that is.
+    A library that is empty in another space than the encoder's stays as it is. Raises ConfigError
+    for a weight that is none.
     """
     if asked is not None:
         fusing.set_wanted_weight(catalog, asked)
@@ -71,10 +79,13 @@ def fuse(catalog: Catalog, encoder: Encoder, asked: float | None, report: Ingest
         return
     weight = fusing.wanted_weight(catalog)
     waiting = fusing.unsettled(catalog, encoder.space, weight)
+    pace = Pace(len(waiting))
     for start in range(0, len(waiting), _LOOK):
         for changes in _changes(catalog, encoder, waiting[start : start + _LOOK], weight):
             fusing.write(catalog, encoder.space, changes)
             report.fused += len(changes)
+            if on_progress is not None:
+                on_progress(pace.progress(report.fused, report.timing))
     fusing.settle(catalog, encoder.space, weight)
 
 

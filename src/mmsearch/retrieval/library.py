@@ -237,6 +237,7 @@ class Library:
         self,
         sources: AnyPath | Iterable[AnyPath],
         options: "IngestOptions | None" = None,
+        on_progress: "OnProgress | None" = None,
     ) -> "IngestReport":
         """Attach the captions of files or folders to the pictures that they name.
 
@@ -245,7 +246,7 @@ class Library:
         of their pictures, None for that of the library. Raises DataError when a file cannot be
         read, SpaceMismatchError when the library was indexed with another model.
         """
-        return self._filling().attach_captions(sources, options)
+        return self._filling().attach_captions(sources, options, on_progress)
 
     def refresh(
         self,
