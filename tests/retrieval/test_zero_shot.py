@@ -131,6 +131,14 @@ def test_a_rerun_replaces_what_the_model_gave_under_these_names_alone(
     assert [label.name for label in given(catalog)[300]] == ["green"]
 
 
+def test_the_librarys_spelling_of_a_label_holds(catalog: Catalog, encoder: FakeEncoder) -> None:
+    fill(catalog, encoder, rows(400, red=20))
+    attributes.set_labels(catalog, [LabelChange(399, "Red", LabelSource.USER, None)])
+    (red,) = label_pictures(catalog, encoder, Labelling(("red",)))
+    assert red.name == "Red"
+    assert attributes.label_counts(catalog) == {"Red": len(red.ids) + 1}
+
+
 def test_a_template_puts_the_label_into_a_question(catalog: Catalog, encoder: FakeEncoder) -> None:
     fill(catalog, encoder, np.eye(len(WORDS), dtype=np.float32))
     labelling = Labelling(("red",), template="{} and blue", threshold=0.5)
@@ -196,8 +204,11 @@ def test_what_cannot_be_meant_is_refused(
 
 def test_a_file_has_a_label_a_line(tmp_path: Path) -> None:
     file = tmp_path / "labels.txt"
-    file.write_bytes("\ufeffdog\r\n\n  a red car \ndog\nécole\n".encode())
+    file.write_bytes("\ufeffdog\r\n\n  a red  car \nDog\nécole\n".encode())
     assert read_names(file) == ("dog", "a red car", "école")
+    file.write_text("dog\n" + "x" * 300)
+    with pytest.raises(InputError, match="300 characters"):
+        read_names(file)
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="UTF-8"):
         read_names(file)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from mmsearch.commands.border import say
+from mmsearch.commands.border import EXIT_NOTHING, say
 from mmsearch.commands.results import one_line
+from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
     from mmsearch.core import Item
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = 3
 
 
-def give_labels(directory: Path, labelling: "Labelling", *, as_json: bool = False) -> int:
+def auto_labelling(
+    file: Path | None, template: str | None, threshold: float | None, *, dry_run: bool
+) -> "Labelling | None":
+    """Return what the flags ask of the model, None when they ask nothing. Raises InputError."""
+    if file is None:
+        if threshold is not None or template is not None or dry_run:
+            raise InputError("--threshold, --template and --dry-run belong to --auto FILE; add it")
+        return None
+    from mmsearch.retrieval.zero_shot import PLACE, Labelling, read_names
+
+    chosen = PLACE if template is None else template
+    return Labelling(read_names(file), chosen, threshold, dry_run)
+
+
+def give_labels(directory: Path, labelling: "Labelling", *, as_json: bool = False) -> None:
     """Label a library's pictures with its model and print what was given.
 
-    Return how many labels were given to how many pictures in all. Raises what `label_library`
-    raises.
+    The exit code is 1 when no label fits. Raises what `label_library` raises.
     """
     from mmsearch.index.catalog import Catalog
     from mmsearch.retrieval.zero_shot import label_library
@@ -42,8 +56,9 @@ def give_labels(directory: Path, labelling: "Labelling", *, as_json: bool = Fals
         sys.stdout.buffer.write(lines.encode("utf-8", "surrogateescape"))
     total = sum(len(label.ids) for label in given)
     if labelling.dry_run:
-        say(f"{total:,} labels fit; none was given: a dry run")
-    return total
+        say(f"{total:,} labels would be given; this was a dry run")
+    if total == 0:
+        raise typer.Exit(EXIT_NOTHING)
 
 
 def _as_dict(label: "GivenLabel", items: "dict[int, Item]") -> dict[str, Any]:

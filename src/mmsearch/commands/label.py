@@ -1,7 +1,5 @@
 """`mmsearch label`: give, take and list the labels of items."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.commands.auto_labels import auto_labelling, give_labels
 from mmsearch.commands.border import EXIT_INPUT, EXIT_NOTHING, say
 from mmsearch.commands.options import JsonOption, LibraryOption, library_directory
-from mmsearch.commands.results import one_line
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,6 +69,37 @@ def label(
             show_default=False,
         ),
     ] = None,
+    auto: Annotated[
+        Path | None,
+        typer.Option(
+            "--auto",
+            metavar="FILE",
+            help="Let the model give the labels of a file, one a line, to the pictures they fit.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="X",
+            help="With --auto: the cosine from which on a picture has a label. [default: found "
+            "for each label by what is usual for it in this library]",
+            show_default=False,
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            metavar="TEXT",
+            help="With --auto: what the model is asked, with {} for the label. [default: {}]",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --auto: say what would be given, give nothing.")
+    ] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List all labels, each with how many items have it.")
     ] = False,
@@ -80,24 +109,28 @@ def label(
 ) -> None:
     """Give labels to pictures and sentences, take them away, and list them.
 
-    Of a folder, all pictures below it are meant. Without --add and --remove the labels of the
-    items are printed. Labels are compared without regard to case. Everything that one command
-    changes is changed at once, or not at all. The exit code is 2 when a row of a file was left
-    out, 1 when there was nothing to list.
+    With --auto the model gives them; what it gave under these names before is replaced, labels
+    given by hand stay. Of a folder, all pictures below it are meant. Without --add and --remove
+    the labels of the items are printed. Labels are compared without regard to case. Everything
+    that one command changes is changed at once, or not at all. The exit code is 2 when a row of
+    a file was left out, 1 when there was nothing to list or no label fits.
     """
     directory = library_directory(library)
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other; give one of them")
     changing = bool(add or remove)
     asked = bool(items or where is not None)
-    if sum((source is not None, listed, changing or asked)) != 1:
+    if sum((source is not None, auto is not None, listed, changing or asked)) != 1:
         raise InputError(
-            "say what to do: mmsearch label PATH --add NAME, mmsearch label --from FILE, or "
-            "mmsearch label --list"
+            "say what to do: mmsearch label PATH --add NAME, mmsearch label --from FILE, "
+            "mmsearch label --auto FILE, or mmsearch label --list"
         )
     if changing and not asked:
         raise InputError("say what to label: mmsearch label PATH --add NAME, or --where EXPR")
-    if listed:
+    labelling = auto_labelling(auto, template, threshold, dry_run=dry_run)
+    if labelling is not None:
+        give_labels(directory, labelling, as_json=as_json)
+    elif listed:
         _list(directory, as_json=as_json, as_csv=as_csv)
     elif source is not None:
         _report(_from_file(directory, source), as_json=as_json)
@@ -191,19 +224,13 @@ def _report(report: "LabelReport", *, as_json: bool) -> None:
 
 
 def _list(directory: Path, *, as_json: bool, as_csv: bool) -> None:
+    from mmsearch.commands.label_view import print_counts
     from mmsearch.index import attributes
     from mmsearch.index.catalog import Catalog
 
     with Catalog.open(directory) as catalog:
         counts = attributes.label_counts(catalog)
-    if as_json:
-        rows = [{"label": name, "items": count} for name, count in counts.items()]
-        typer.echo(json.dumps(rows, indent=2))
-    elif as_csv:
-        _print_csv([["label", "items"], *([name, count] for name, count in counts.items())])
-    else:
-        for name, count in counts.items():
-            typer.echo(f"{count}\t{one_line(name)}")
+    print_counts(counts, as_json=as_json, as_csv=as_csv)
     if not counts:
         say("there are no labels; `mmsearch label PATH --add NAME` gives one")
         raise typer.Exit(EXIT_NOTHING)
@@ -213,6 +240,7 @@ def _show(
     directory: Path, items: Sequence[str], where: str | None, *, as_json: bool, as_csv: bool
 ) -> None:
     """Print the labels of some items, those without labels as well."""
+    from mmsearch.commands.label_view import print_labels
     from mmsearch.index import attributes
     from mmsearch.index.catalog import Catalog
 
@@ -222,49 +250,7 @@ def _show(
         found = catalog.items(ids)
         labels = attributes.labels(catalog, ids)
     rows = [(found[n], labels.get(n, ())) for n in ids.tolist() if n in found]
-    if as_json:
-        records = [
-            {
-                "id": item.id,
-                **({"text": item.text} if item.path is None else {"path": item.path}),
-                "labels": [
-                    {"name": each.name, "source": each.source.value, "score": each.score}
-                    for each in some
-                ],
-            }
-            for item, some in rows
-        ]
-        typer.echo(json.dumps(records, indent=2))
-    elif as_csv:
-        head = ["id", "path", "text", "label", "source", "score"]
-        _print_csv(
-            [
-                head,
-                *(
-                    [
-                        item.id,
-                        item.path or "",
-                        item.text or "",
-                        each.name,
-                        each.source.value,
-                        each.score,
-                    ]
-                    for item, some in rows
-                    for each in some
-                ),
-            ]
-        )
-    else:
-        for item, some in rows:
-            names = "; ".join(one_line(each.name) for each in some)
-            name = one_line(item.path or item.text or "")
-            typer.echo(f"{name}\t{names}".encode("utf-8", "surrogateescape"))
+    print_labels(rows, as_json=as_json, as_csv=as_csv)
     if not rows:
         say("nothing was found; `mmsearch status` lists the library's folders")
         raise typer.Exit(EXIT_NOTHING)
-
-
-def _print_csv(rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    typer.echo(text.getvalue().encode("utf-8", "surrogateescape"), nl=False)

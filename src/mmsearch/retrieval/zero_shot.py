@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from mmsearch.core import Encoder, Ids, Modality, Space, Vectors
 from mmsearch.errors import ConfigError, InputError, SpaceMismatchError
-from mmsearch.index.attributes import set_labels
+from mmsearch.index.attributes import label_counts, set_labels
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import LabelChange, LabelSource
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.background import Backgrounds
 from mmsearch.retrieval.empirical_null import label_threshold
+from mmsearch.retrieval.labelling import clean_label
 from mmsearch.retrieval.models import load_encoder
 from mmsearch.retrieval.remembered import remembered_model
 from mmsearch.retrieval.vocabulary import unknown_words
@@ -36,9 +37,9 @@ FindThreshold: TypeAlias = Callable[[Scores], float | None]
 class Labelling:
     """What the model is asked to label with.
 
-    `names` each once; a label's question is `template` with the name in the place of `{}`.
-    `threshold`: a cosine for all labels instead of one that the library finds for each.
-    `dry_run`: write nothing.
+    `names` each once, whatever their case; a label's question is `template` with the name in the
+    place of `{}`. `threshold`: a cosine for all labels instead of one that the library finds for
+    each. `dry_run`: write nothing.
     """
 
     names: tuple[str, ...]
@@ -75,7 +76,7 @@ class GivenLabel:
 def read_names(file: Path) -> tuple[str, ...]:
     """Return the labels of a file, one a line, each once; empty lines do not count.
 
-    Raises InputError when the file cannot be read or is not UTF-8.
+    Raises InputError when the file cannot be read or is not UTF-8, or a line is no label.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -83,7 +84,12 @@ def read_names(file: Path) -> tuple[str, ...]:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8; save it as UTF-8 text") from error
-    return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    names: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.strip():
+            name = clean_label(line)
+            names.setdefault(name.casefold(), name)
+    return tuple(names.values())
 
 
 def label_library(directory: Path, labelling: Labelling) -> list[GivenLabel]:
@@ -102,11 +108,13 @@ def label_pictures(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> 
     """Give the labels to the pictures of a library that they fit; return what was given.
 
     The catalog must be open for writing, unless for a dry run. What a model gave under these
-    names before is replaced; labels from people stay as they are. Raises InputError when there
+    names before is replaced; labels from people stay as they are. A label that the library has in
+    another spelling, `Beach` for `beach`, keeps that. Raises InputError when there
     are too few pictures to tell what is usual, SpaceMismatchError for another model than the
     library's.
     """
     threshold = _threshold(catalog, encoder, labelling.threshold)
+    spellings = {name.casefold(): name for name in reversed(label_counts(catalog))}
     given: list[GivenLabel] = []
     for start in range(0, len(labelling.names), _AT_ONCE):
         names = labelling.names[start : start + _AT_ONCE]
@@ -114,7 +122,8 @@ def label_pictures(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> 
         ids, scores = cosines(catalog, encoder.space, prompts)
         for name, row in zip(names, scores, strict=True):
             unknown = unknown_words(encoder, name)
-            given.append(fitting(name, ids, row, None if unknown else threshold(row), unknown))
+            level = None if unknown else threshold(row)
+            given.append(fitting(spellings.get(name.casefold(), name), ids, row, level, unknown))
     if not labelling.dry_run:
         set_labels(catalog, list(_changes(catalog, given)))
     return given
