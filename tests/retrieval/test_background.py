@@ -25,8 +25,8 @@ from mmsearch.index.background_file import NAME, read_backgrounds
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.background import Backgrounds, chance_level, is_weak, kinds_of
-from mmsearch.retrieval.background_questions import VERSION, empty_pictures, empty_sentences
+from mmsearch.retrieval.background import VERSION, Backgrounds, chance_level, is_weak, kinds_of
+from mmsearch.retrieval.background_questions import empty_pictures, empty_sentences
 
 FLAT = Space("flat", 2, "f1" * 32)
 NOTHING = np.empty(0, dtype=np.float32)
@@ -214,7 +214,7 @@ def test_a_level_of_other_questions_is_measured_anew(
     add_pictures(catalog, unit(60))
     levels(catalog, encoder).threshold(Modality.IMAGE, {Modality.TEXT})
     asked = encoder.asked
-    monkeypatch.setattr("mmsearch.retrieval.background_questions.VERSION", VERSION + 1)
+    monkeypatch.setattr("mmsearch.retrieval.background.VERSION", VERSION + 1)
     levels(catalog, encoder).threshold(Modality.IMAGE, {Modality.TEXT})
     assert encoder.asked == 2 * asked
 

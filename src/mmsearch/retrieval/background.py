@@ -15,7 +15,6 @@ lie in different cones), and again when a fifth of the rows has changed.
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -28,8 +27,10 @@ from mmsearch.index.store import IndexStore
 
 DEPTH: Final = 10
 """Of how many answers to a question chance is measured."""
-SHARE: Final = 0.8
-"""How many of the answers to questions about nothing are to lie below the level."""
+DEVIATIONS: Final = 0.8416
+"""Below the mean and so many standard deviations lie four fifths of a normal distribution."""
+VERSION: Final = 1
+"""Goes up with the questions, or what is made of their answers: all is measured anew then."""
 LEFT: Final = 0.05
 """How many of the library's own items may be left without a good answer when they are asked."""
 _OWN: Final = 256
@@ -86,8 +87,6 @@ class Backgrounds:
         return self._kept[modality]
 
     def _measure(self, modality: Modality, kind: Modality, rows: int, last: int) -> Background:
-        from mmsearch.retrieval.background_questions import VERSION
-
         bank = self._bank(kind)
         answers = [self._answers(modality, vectors) for vectors in bank]
         questions = sum(map(len, bank))
@@ -141,9 +140,8 @@ def chance_level(answers: Sequence[NDArray[np.float32]], own: NDArray[np.float32
     the level is that of the family that gets furthest. `own`: the best cosines that the
     library's own items reach; the level is not above their 5 % quantile. Empty: not known.
     """
-    deviations = NormalDist().inv_cdf(SHARE)
     rows = [np.asarray(row, dtype=np.float64) for row in answers]
-    level = max(float(row.mean() + deviations * row.std()) for row in rows)
+    level = max(float(row.mean() + DEVIATIONS * row.std()) for row in rows)
     return level if len(own) == 0 else min(level, float(np.quantile(own, LEFT)))
 
 
@@ -164,7 +162,5 @@ def is_weak(scores: NDArray[np.float32], threshold: float | None) -> NDArray[np.
 
 
 def _is_current(background: Background, rows: int, last: int) -> bool:
-    from mmsearch.retrieval.background_questions import VERSION
-
     changed = max(last - background.last, abs(rows - background.rows))
     return background.version == VERSION and changed < _CHANGED * background.rows

@@ -1,7 +1,8 @@
 """Questions about nothing: what they reach in a library is chance.
 
 Sentences of which nobody could take a picture, letters without a meaning, pictures of nothing
-but shades and stripes. They are drawn by a seed: the same ones for everybody.
+but shades and stripes. They are drawn by a seed: the same ones for everybody. Whoever changes them raises
+`background.VERSION`.
 """
 
 import random
@@ -13,9 +14,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mmsearch.core import Pixels
-
-VERSION: Final = 1
-"""Goes up with the questions, or what is made of their answers: all is measured anew then."""
 
 _SENTENCES: Final = 256
 _LETTERS: Final = 64
