@@ -52,9 +52,9 @@ def test_each_term_has_a_share_of_the_score(library: Library) -> None:
     assert explanation.terms == ("x", "y")
     np.testing.assert_allclose(explanation.coefficients, [0.894, -0.447], atol=1e-3)
     # Of 1, 5 (0.8, 0, 0.6) and 4 (0.6, 0.8, 0).
-    np.testing.assert_allclose(explanation.cosines, [[1, 0], [0.8, 0], [0.6, 0.8]], atol=1e-3)
+    np.testing.assert_allclose(explanation.cosines, [[1.0, 0.0], [0.8, 0.0], [0.6, 0.8]], atol=1e-3)
     np.testing.assert_allclose(
-        explanation.contributions, [[0.894, 0], [0.716, 0], [0.537, -0.358]], atol=1e-3
+        explanation.contributions, [[0.894, 0.0], [0.716, 0.0], [0.537, -0.358]], atol=1e-3
     )
     _scores_are_sums(explanation)
 
@@ -62,7 +62,7 @@ def test_each_term_has_a_share_of_the_score(library: Library) -> None:
 def test_what_projection_takes_out_is_the_share_of_the_negative_term(library: Library) -> None:
     # xy - 0.8 y = (0.6, 0, 0), of length 0.6: coefficients 1 / 0.6 and -0.8 / 0.6
     query = Query((TextTerm("x"), TextTerm("y", -1.0)), negation=Negation.PROJECT)
-    np.testing.assert_allclose(library.explain(query).coefficients, [1, 0], atol=1e-6)
+    np.testing.assert_allclose(library.explain(query).coefficients, [1.0, 0.0], atol=1e-6)
     query = Query((ItemTerm(4), TextTerm("y", -1.0)), negation=Negation.PROJECT)
     explanation = library.explain(query)
     np.testing.assert_allclose(explanation.coefficients, [1.667, -1.333], atol=2e-3)
