@@ -28,8 +28,9 @@ a folder says the same of all its pictures.
 
 NO_MATCHES: Final = Matches(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
+_ROW: Final = np.dtype([("id", np.int64), ("score", np.float64)])
 _SCORE: Final = f"-bm25(words, {', '.join(map(str, WEIGHTS.values()))})"
-_FEW: Final = 4096  # of ids that SQLite is told rather than NumPy: a set of many takes long to make
+_FEW: Final = 4096  # ids that SQLite is always told: a set of many takes long to make
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,25 @@ def ranked(session: Session, wanted: Wanted, modality: Modality, among: Ids | No
     """
     if not wanted.finding or (among is not None and len(among) == 0):
         return NO_MATCHES
-    found, values = "words MATCH ?", [_expression(wanted)]
-    if among is not None and len(among) <= _FEW:
+    either = _any((*wanted.finding, *wanted.ranking))
+    where, values = "words MATCH ?", [either]
+    if wanted.ranking or wanted.without:
+        where += " AND +rowid IN (SELECT rowid FROM words WHERE words MATCH ?)"
+        values.append(_expression(wanted))
+    if among is not None and _pays(session, wanted, among):
         # The sign keeps SQLite from running the whole match once for each id.
-        found += " AND +rowid IN (SELECT value FROM json_each(?))"
+        where += " AND +rowid IN (SELECT value FROM json_each(?))"
         values.append(id_list(among))
-    where = f"words MATCH ? AND +rowid IN (SELECT rowid FROM words WHERE {found})"
     if _has_others(session, modality):
         where += " AND (SELECT modality FROM items WHERE id = words.rowid) = ?"
         values.append(modality.value)
-    either = _any((*wanted.finding, *wanted.ranking))
-    rows = session.rows(f"SELECT rowid, {_SCORE} FROM words WHERE {where}", either, *values)
+    rows = session.rows(f"SELECT rowid, {_SCORE} FROM words WHERE {where}", *values)
     return _sorted(rows, among)
+
+
+def _pays(session: Session, wanted: Wanted, among: Ids) -> bool:
+    """Say whether to tell SQLite of a filter, so that it scores no row in vain; else NumPy is."""
+    return len(among) <= max(_FEW, sum(count(session, word) for word in wanted.finding))
 
 
 def held(session: Session) -> int:
@@ -111,8 +119,8 @@ def _has_others(session: Session, modality: Modality) -> bool:
 
 
 def _sorted(rows: Sequence[tuple[int, float]], among: Ids | None) -> Matches:
-    ids = np.array([row[0] for row in rows], dtype=np.int64)
-    scores = np.array([row[1] for row in rows], dtype=np.float32)
+    table = np.array(rows, dtype=_ROW)
+    ids, scores = table["id"], table["score"].astype(np.float32)
     if among is not None:
         place = np.minimum(np.searchsorted(among, ids), len(among) - 1)
         keep = among[place] == ids

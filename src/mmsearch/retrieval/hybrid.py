@@ -19,7 +19,7 @@ from mmsearch.index.words import count, held
 from mmsearch.retrieval.wording import Wording, telling_matches, text_matches
 
 CONSTANT: Final = 60
-DEPTH: Final = 200
+DEPTH: Final = 100
 """How much of the ranking by vectors counts, or ten times the answers where that is more."""
 
 Search: TypeAlias = Callable[[int, Ids | None], Matches]

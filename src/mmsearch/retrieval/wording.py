@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmsearch.core import Ids, Matches, Modality, Mode, Query, TextTerm
 from mmsearch.errors import InputError
@@ -127,10 +128,10 @@ def telling_matches(
     }
     enough = ENOUGH * sum(tells.values()) * (1 - _ROUNDING)
     finding, others = _essential(tells, enough)
-    ids = _enough(catalog, tells, finding, others, enough)
-    if among is not None:
-        ids = ids[np.isin(ids, among)]
-    found = ranked(catalog, Wanted(finding, others, wording.unwanted), modality, ids)
+    if any(tells[word] < enough for word in finding):
+        ids = _enough(catalog, tells, finding, others, enough)
+        among = ids if among is None else ids[_held(ids, among)]
+    found = ranked(catalog, Wanted(finding, others, wording.unwanted), modality, among)
     return Matches(found.ids[:k], found.scores[:k])
 
 
@@ -168,6 +169,13 @@ def _enough(
         told[np.searchsorted(ids, some)] += tells[word]
     found: Ids = ids[told >= enough]
     return found
+
+
+def _held(ids: Ids, among: Ids) -> NDArray[np.bool_]:
+    """Say of each id whether it is among some, which are sorted."""
+    if len(among) == 0:
+        return np.zeros(len(ids), dtype=np.bool_)
+    return among[np.minimum(np.searchsorted(among, ids), len(among) - 1)] == ids
 
 
 def _words(term: TextTerm) -> tuple[str, ...]:
