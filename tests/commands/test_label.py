@@ -140,3 +140,54 @@ def test_labels_are_found_by_words(run: Command, indexed: Path) -> None:
     found = run("query", "meadow", "--paths")
     assert found.stdout == f"{indexed / 'green.png'}\n"
     assert 'the model does not know "meadow"; names, captions and labels' in found.stderr
+
+
+def test_the_model_gives_labels_above_a_cosine(run: Command, indexed: Path, inside: Path) -> None:
+    """The toy model knows colours: a red picture is the word red."""
+    (inside / "names.txt").write_text("red\nblue\n\nRED\n")
+    dry = run("label", "--auto", "names.txt", "--threshold", "0.9", "--dry-run")
+    assert dry.exit_code == 0
+    assert [line.split()[:5] for line in _lines(dry.stdout)] == [
+        ["red", "1", "from", "0.900", "red.png"],
+        ["blue", "1", "from", "0.900", "blue.png"],
+    ]
+    assert "dry run" in dry.stderr
+    assert run("label", "--list").exit_code == 1
+    done = run("label", "--auto", "names.txt", "--threshold", "0.9", "--json")
+    record = json.loads(done.stdout)
+    assert not record["dry_run"]
+    assert [(row["label"], row["pictures"]) for row in record["labels"]] == [
+        ("red", 1),
+        ("blue", 1),
+    ]
+    assert record["labels"][0]["examples"][0]["path"] == str(indexed / "red.png")
+    (shown,) = json.loads(run("label", indexed / "red.png", "--json").stdout)
+    assert [(label["name"], label["source"]) for label in shown["labels"]] == [("red", "auto")]
+    assert shown["labels"][0]["score"] > 0.9
+
+
+def test_labels_that_fit_nothing_end_with_1(run: Command, indexed: Path, inside: Path) -> None:
+    (inside / "names.txt").write_text("red\n")
+    none = run("label", "--auto", "names.txt", "--threshold", "1", "--template", "green {} blue")
+    assert (none.exit_code, none.stdout.split()[:2]) == (1, ["red", "0"])
+
+
+def test_labels_from_the_model_are_refused_with_a_reason(
+    run: Command, indexed: Path, inside: Path
+) -> None:
+    (inside / "names.txt").write_text("red\n")
+    (inside / "empty.txt").write_text("\n\n")
+    for words, said in {
+        ("--auto", "names.txt"): "3 pictures",
+        ("--auto", "empty.txt"): "no label",
+        ("--auto", "none.txt"): "cannot be read",
+        ("--auto", "names.txt", "--threshold", "7"): "from -1 to 1",
+        ("--auto", "names.txt", "--template", "a photo"): "hold {} once",
+        ("--auto", "names.txt", "--list"): "say what to do",
+        ("--list", "--dry-run"): "belong to --auto",
+        (str(indexed), "--threshold", "0.5"): "belong to --auto",
+    }.items():
+        done = run("label", *words)
+        assert (done.exit_code, done.stdout) == (2, ""), words
+        assert said in done.stderr, words
+        assert len(_lines(done.stderr)) == 1, words

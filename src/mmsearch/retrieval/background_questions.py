@@ -1,8 +1,8 @@
 """Questions about nothing: what they reach in a library is chance.
 
 Sentences of which nobody could take a picture, letters without a meaning, pictures of nothing
-but shades and stripes. They are drawn by a seed: the same ones for everybody. Whoever changes them raises
-`background.VERSION`.
+but shades and stripes. They are drawn by a seed: the same ones for everybody. Whoever changes
+them raises `background.VERSION`.
 """
 
 import random
