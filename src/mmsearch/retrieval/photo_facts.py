@@ -78,8 +78,8 @@ def fingerprint(upright: Image.Image) -> int:
 
     The picture is brought to 9 x 8 grey values; a bit says whether a value is less than the one
     to its right ("dHash", Neal Krawetz, 2013). A value is the mean over its part of the picture,
-    of 8 rows of it where there are more: that is what one per cent of decoding pays for, and
-    changes two of the 64 bits on average.
+    of 8 rows of it where there are more. All rows would cost three times as much, 6 % of
+    decoding 640 x 480 pixels, and give a picture and its third 1 other bit in place of 2.
     """
     if upright.height > _ROWS:
         upright = upright.resize((upright.width, _ROWS), Image.Resampling.NEAREST)
