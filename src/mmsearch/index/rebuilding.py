@@ -73,7 +73,9 @@ class _Rebuild:
         self._name_lost()
         self._set_sequences(high)
         self._set_library(noted)
-        ((self.done.items,),) = self._target.execute("SELECT count(*) FROM items").fetchall()
+        ((self.done.items, self.done.vectors),) = self._target.execute(
+            "SELECT (SELECT count(*) FROM items), (SELECT ifnull(sum(rows), 0) FROM tallies)"
+        ).fetchall()
 
     # Small tables: a row counts when its seal does
 
@@ -188,7 +190,6 @@ class _Rebuild:
                 (number, revision, crc, content, number, modality.value),
             ).rowcount
             self._revision = max(self._revision, revision)
-            self.done.vectors += kept
             if not kept:
                 self.done.lost.setdefault(number, "")
 
