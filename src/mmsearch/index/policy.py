@@ -40,7 +40,8 @@ class Policy:
     `kind` None: by the number of rows. `recall` is recall@10 against brute force. Not more
     than `changes` rows are left to be searched beside an index file. Up to `scan_below` rows
     are read from the catalog, which takes less time than loading FAISS, and so are up to `few`
-    ids of a filter. From `warn_from` rows on, a missing index file is worth a warning.
+    ids of a filter, or `few_opened` where a flat index is open already. From `warn_from` rows on,
+    a missing index file is worth a warning.
     """
 
     kind: IndexKind | None = None
@@ -50,6 +51,7 @@ class Policy:
     changes: int = 8192
     scan_below: int = 2048
     few: int = 1024
+    few_opened: int = 128
     warn_from: int = 20_000
 
     def __post_init__(self) -> None:

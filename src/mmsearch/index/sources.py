@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsearch.core import Ids, Matches, Vectors
-from mmsearch.index.exact import Rows, best, merged
+from mmsearch.index.exact import Rows, best, cosines, merged
 from mmsearch.index.policy import IndexKind
 from mmsearch.index.rows import Generation
 from mmsearch.index.truth import RECALL_AT
@@ -138,7 +138,7 @@ class Source:
         scored = []
         for query, candidates in zip(queries, found, strict=True):
             rows = vectors[np.searchsorted(ids, candidates.ids)]
-            scores = _cosines(query, rows)
+            scores = cosines(query[np.newaxis], rows)[0]
             self._compare(candidates.scores, scores)
             scored.append(scores)
         return scored
@@ -187,13 +187,3 @@ def moment_of(table: VectorTable) -> tuple[int, int]:
     """
     (version,) = table.connection.execute("PRAGMA data_version").fetchone()
     return version, table.connection.total_changes
-
-
-def _cosines(query: NDArray[np.float32], rows: Vectors) -> NDArray[np.float32]:
-    """Return what `exact.cosines` does, for a few rows (n, dim) and one query (dim,).
-
-    Without BLAS, which wakes its threads from some ten thousand products on: on a busy
-    machine that takes longer than everything else here.
-    """
-    products = np.einsum("nd,d->n", rows.astype(np.float64), query.astype(np.float64))
-    return np.asarray(products, dtype=np.float32)

@@ -88,7 +88,7 @@ class IndexStore:
         with self._catalog.snapshot():
             state = self._state(space, modality)
             self.routes[modality] = Route(Way.ALL, state.rows)
-            if among is not None and len(among) <= self._limits.few:
+            if among is not None and len(among) <= self._few(space, modality):
                 self.routes[modality] = Route(Way.FEW, state.rows)
                 return scan(queries, [state.table.find(among)], k)
             if state.rows <= self._limits.scan_below:
@@ -101,6 +101,16 @@ class IndexStore:
                     self.routes[modality] = Route(Way.INDEX, state.rows, state.known, newer)
                     return found
             return scan(queries, _chosen(state.table, among), k)
+
+    def _few(self, space: Space, modality: Modality) -> int:
+        """Return how many ids of a filter are read from the catalog, and not looked for.
+
+        A flat index finds the same, and from some hundred on sooner; once it is open.
+        """
+        opened = self._opened.get((space.digest, modality))
+        if opened is not None and opened[0].kind is IndexKind.FLAT:
+            return min(self._limits.few, self._limits.few_opened)
+        return self._limits.few
 
     def _search_cached(
         self, space: Space, state: State, queries: Vectors, k: int, among: Ids | None

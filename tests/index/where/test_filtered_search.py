@@ -148,3 +148,21 @@ def test_a_condition_that_selects_everything_changes_nothing(
         for one, true in zip(found, exact.search(ASKED, 10), strict=True)
     ]
     assert np.mean(recalls) >= 0.99
+
+
+def test_an_open_flat_index_answers_what_was_read_from_the_catalog_before(
+    libraries: Libraries,
+) -> None:
+    catalog, _ = libraries.of("flat")
+    policy = Policy(kind=IndexKind.FLAT, scan_below=0, few=1024, few_opened=2)
+    store = IndexStore(catalog, catalog.directory, policy)
+    among = selected(catalog, "label = 'one in ten'")
+
+    def search() -> list[tuple[list[int], list[float]]]:
+        found = store.search(SPACE, Modality.IMAGE, ASKED, 10, among=among)
+        return [(one.ids.tolist(), one.scores.tolist()) for one in found]
+
+    before = search()
+    store.search(SPACE, Modality.IMAGE, ASKED, 10)  # opens the file
+    assert store._few(SPACE, Modality.IMAGE) < len(among) <= policy.few
+    assert search() == before
