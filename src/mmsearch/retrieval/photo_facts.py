@@ -18,7 +18,7 @@ from mmsearch.retrieval.exif import Exif, read_exif
 from mmsearch.retrieval.formats import RAW_SUFFIXES
 
 _ACROSS, _DOWN = 9, 8
-_ROWS: Final = 64
+_PICKED: Final = (24 * _ACROSS, 24 * _DOWN)
 _FIXED: Final = struct.Struct("!IIqddQH")
 _UNKNOWN: Final = -(1 << 63)  # of a time
 _SIDEWAYS: Final = (5, 6)  # LibRaw's turns by 90 degrees
@@ -77,13 +77,14 @@ def fingerprint(upright: Image.Image) -> int:
     """Return the 64-bit difference hash of an RGB picture, the top left bit highest.
 
     The picture is brought to 9 x 8 grey values; a bit says whether a value is less than the one
-    to its right ("dHash", Neal Krawetz, 2013). A value is the mean over its part of the picture,
-    of 8 rows of it where there are more. All rows would cost three times as much, 6 % of
-    decoding 640 x 480 pixels, and give a picture and its third 1 other bit in place of 2.
+    to its right ("dHash", Neal Krawetz, 2013). Of more than 216 x 192 pixels some are picked: that
+    costs a fortieth of decoding 640 x 480 pixels, and less of more. A filter that looks beyond
+    the borders of a value changes 8 bits of a photo that is turned by two degrees and 4 when
+    3 % are cut off; plain means change 10 and 6.
     """
-    if upright.height > _ROWS:
-        upright = upright.resize((upright.width, _ROWS), Image.Resampling.NEAREST)
-    small = upright.convert("L").resize((_ACROSS, _DOWN), Image.Resampling.BOX)
+    width, height = min(upright.width, _PICKED[0]), min(upright.height, _PICKED[1])
+    picked = upright.resize((width, height), Image.Resampling.NEAREST).convert("L")
+    small = picked.resize((_ACROSS, _DOWN), Image.Resampling.LANCZOS, reducing_gap=3.0)
     values = np.asarray(small)
     return int.from_bytes(np.packbits(values[:, :-1] < values[:, 1:]).tobytes())
 
