@@ -88,6 +88,38 @@ the key of F sharp minor
 in response to your inquiry
 the limitation period has run out
 the margin of uncertainty
+the average of the residuals
+a bylaw against subletting
+minutes approved without amendment
+the sixth decimal place
+a postponed decision about pensions
+the etiquette of letters of complaint
+a paradox of self reference
+the accrued interest
+a preposition at the end of a sentence
+the eligibility criteria
+a refund within fourteen days
+the kinetic energy of an electron
+an unsigned affidavit
+the convergence of the series
+a hyphen between two nouns
+a tariff on imported steel
+the plot of a novel nobody finished
+an abstract class with no methods
+a concession speech
+the reliability of the witness
+a patent that has lapsed
+the solubility of salts
+an overdraft limit
+the passive voice
+a tie in the vote
+the derivative of demand with respect to price
+an allusion to an earlier chapter
+the notice period
+a checksum mismatch
+a cost estimate for the second phase
+the transitive property
+an annuity for life
 """.strip().splitlines()
 """For the figures: written when the method stood, and asked for nothing but them."""
 
