@@ -107,6 +107,19 @@ def held(tmp_path: Path) -> Callable[[], set[str]]:
     return held
 
 
+def test_changed_captions_reach_the_library(start: Start, photos: Path) -> None:
+    captions = photos / "captions.csv"
+    captions.write_text("image,caption\nred.png,a green hill\n")
+    watching = start(photos, "--captions", captions, "--fuse", "caption=0.5")
+    assert (watching.total("captioned"), watching.total("fused")) == (1, 1)
+    captions.write_text("image,caption\nred.png,a blue sea\nnew.png,a lake\n")
+    watching.until(lambda: watching.total("captioned") == 2)
+    put(photos / "new.png", CYAN)
+    watching.until(lambda: watching.total("captioned") == 3)
+    assert watching.total("fused") == 3
+    assert any("the library has no picture new.png" in line for line in watching.err)
+
+
 def test_changes_of_every_kind_reach_the_library(
     start: Start, photos: Path, held: Callable[[], set[str]]
 ) -> None:

@@ -101,7 +101,7 @@ class _Watch:
                     report = self._update(pending) if pending else None
                     if report is not None:
                         pending = _Pending()
-                        if self._has_changed() or report.interrupted:
+                        if self._has_changed() or report.captioned or report.interrupted:
                             yield report
                     stamps = now
                     if any(root.kind is RootKind.FOLDER for root in changed):
