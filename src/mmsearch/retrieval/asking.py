@@ -150,8 +150,11 @@ class Asking:
         from mmsearch.retrieval.hybrid import strange_words
 
         for said in strange_words(self.catalog, wording, seen=seen):
-            if said not in self.indexes.warnings:
-                self.indexes.warnings.append(said)
+            self._warn(said)
+
+    def _warn(self, message: str) -> None:
+        if message not in self.indexes.warnings:
+            self.indexes.warnings.append(message)
 
     @cached_property
     def _selector(self) -> "Selector":
@@ -205,6 +208,11 @@ class Asking:
 
             selector = None if query.where is None else self._selector
             narrowed = narrow(self.catalog, query, modality, asked.own, selector)
+            if narrowed.selection is not None and narrowed.selection.unread:
+                self._warn(
+                    f"of {narrowed.selection.unread:,} pictures nothing is known but the file, for "
+                    "an older version has indexed them; `mmsearch index` reads the rest"
+                )
         k = min(query.k, max(1, self.catalog.counts().items))
         want = k
         while True:

@@ -7,7 +7,7 @@ term is what was taken out by it, divided alike. Up to rounding: the vectors are
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +122,8 @@ def _named(terms: Sequence[Term]) -> Iterator[str]:
     pictures = 0
     for term in terms:
         match term:
-            case TextTerm():
-                yield show(TextTerm(term.text))
-            case ItemTerm():
-                yield show(ItemTerm(term.id))
+            case TextTerm() | ItemTerm():
+                yield show(replace(term, weight=1.0))
             case ImageTerm():
                 pictures += 1
                 yield f"picture {pictures}"
