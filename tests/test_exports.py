@@ -17,7 +17,10 @@ HEAVY = """
 def test_all_is_sorted_and_complete() -> None:
     assert mmsearch.__all__ == sorted(mmsearch.__all__)
     exposed = {name for name in dir(mmsearch) if not name.startswith("_")}
-    submodules = {"cli", "commands", "core", "errors", "index", "retrieval", "models"}
+    submodules = {
+        *("choices", "cli", "commands", "conditions", "core", "errors", "index", "models"),
+        "retrieval",
+    }
     assert exposed - submodules - {"TYPE_CHECKING", "Any"} == set(mmsearch.__all__)
 
 

@@ -8,6 +8,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmsearch.choices import Cutoff, Mode, Negation
     from mmsearch.core import (
         Encoder,
         Hit,
@@ -28,15 +29,18 @@ if TYPE_CHECKING:
         MissingExtraError,
         MMSearchError,
         ModelError,
+        QueryError,
         SpaceMismatchError,
         UnsoundLibraryError,
     )
+    from mmsearch.index.where.grammar import parse_condition
     from mmsearch.retrieval.library import Library
     from mmsearch.retrieval.models import load_encoder
     from mmsearch.retrieval.opening import open_library as open  # noqa: A004 - mmsearch.open
 
 __all__ = [
     "ConfigError",
+    "Cutoff",
     "DataError",
     "DecodeError",
     "Encoder",
@@ -50,20 +54,28 @@ __all__ = [
     "MMSearchError",
     "MissingExtraError",
     "Modality",
+    "Mode",
     "ModelError",
+    "Negation",
     "Query",
+    "QueryError",
     "Space",
     "SpaceMismatchError",
     "TextTerm",
     "UnsoundLibraryError",
     "load_encoder",
     "open",
+    "parse_condition",
 ]
 
 _CORE = {
     "Encoder", "Hit", "ImageTerm", "Item", "ItemTerm", "Modality", "Query", "Space", "TextTerm",
 }  # fmt: skip
 _FOUND_AS = {
+    "Cutoff": ("mmsearch.choices", "Cutoff"),
+    "Mode": ("mmsearch.choices", "Mode"),
+    "Negation": ("mmsearch.choices", "Negation"),
+    "parse_condition": ("mmsearch.index.where.grammar", "parse_condition"),
     "Library": ("mmsearch.retrieval.library", "Library"),
     "load_encoder": ("mmsearch.retrieval.models", "load_encoder"),
     "open": ("mmsearch.retrieval.opening", "open_library"),
