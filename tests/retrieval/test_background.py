@@ -195,6 +195,33 @@ def test_a_level_is_measured_again_when_a_fifth_of_the_rows_is_new(
     assert level == pytest.approx(best.mean() + 0.8416 * best.std(), abs=1e-3)
 
 
+def test_a_level_is_measured_again_when_a_fifth_of_the_rows_is_written_anew(
+    catalog: Catalog, encoder: TurnedEncoder
+) -> None:
+    """Such as pictures that are fused with their captions: the same ids, other vectors."""
+    add_pictures(catalog, unit(*[60] * 10))
+    levels(catalog, encoder).threshold(Modality.IMAGE, {Modality.TEXT})
+    add_pictures(catalog, unit(*[0] * 10))
+    assert catalog.counts().images == 10
+    level = levels(catalog, encoder).threshold(Modality.IMAGE, {Modality.TEXT})
+    assert level == pytest.approx(1, abs=1e-3)
+
+
+def test_a_level_is_measured_again_when_a_fifth_of_the_rows_is_gone(
+    catalog: Catalog, encoder: TurnedEncoder
+) -> None:
+    add_pictures(catalog, unit(*[60] * 8, 0, 0))
+    levels(catalog, encoder).threshold(Modality.IMAGE, {Modality.TEXT})
+    catalog.commit(Batch(gone=(9,)))
+    asked = encoder.asked
+    found = levels(catalog, encoder)
+    found.threshold(Modality.IMAGE, {Modality.TEXT})
+    assert encoder.asked == asked
+    catalog.commit(Batch(gone=(10,)))
+    level = found.threshold(Modality.IMAGE, {Modality.TEXT})
+    assert level == pytest.approx(0.5, abs=1e-3)
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", None])
 def test_a_file_that_is_damaged_or_gone_is_made_anew(
     catalog: Catalog, encoder: TurnedEncoder, content: bytes | None

@@ -28,21 +28,21 @@ class Background:
     """How far questions about nothing get in a library: the chance level of a modality.
 
     `kind` is what the questions were made of; `threshold` the cosine up to which an answer is
-    no better than chance; `questions` how many were asked. `rows` and `last` are the number of
-    vectors and the highest id at that moment; `version` that of the questions.
+    no better than chance; `questions` how many were asked. `rows` and `revision` are the number
+    of vectors and the library's revision at that moment; `version` that of the questions.
     """
 
     kind: Modality
     threshold: float
     questions: int
     rows: int
-    last: int
+    revision: int
     version: int
 
     def __post_init__(self) -> None:
         if not (isinstance(self.threshold, float) and math.isfinite(self.threshold)):
             raise ConfigError(f"a threshold is a finite number, not {self.threshold!r}")
-        for name in ("questions", "rows", "last", "version"):
+        for name in ("questions", "rows", "revision", "version"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ConfigError(f"{name} is a whole number from 0, not {value!r}")

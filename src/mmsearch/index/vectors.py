@@ -49,10 +49,14 @@ class VectorTable:
         """Return how many rows there must be. Raises DamagedRowError when nothing says so."""
         return read_tally(self.connection, self.space_id, self.modality)
 
-    def last_id(self) -> int:
-        """Return the highest id of a row, 0 when there is none."""
-        ((last,),) = self.connection.execute(f"SELECT ifnull(max(item_id), 0) FROM {self.name}")
-        return int(last)
+    def written_after(self, revision: int, most: int) -> int:
+        """Return how many rows revisions after `revision` wrote, counting no further than `most`.
+
+        From the index by revision, without reading a row.
+        """
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {self.name} WHERE revision > ? LIMIT ?)"
+        ((count,),) = self.connection.execute(query, (revision, most))
+        return int(count)
 
     def find(self, ids: Iterable[int] | Ids) -> tuple[Ids, Vectors]:
         """Return the rows of those ids that have one, sorted by id."""

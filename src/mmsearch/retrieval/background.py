@@ -24,6 +24,7 @@ from mmsearch.core import Encoder, ItemTerm, Modality, Query, Space, TextTerm, V
 from mmsearch.index.background_file import Background, read_backgrounds, write_backgrounds
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
+from mmsearch.index.vectors import VectorTable
 
 DEPTH: Final = 10
 """Of how many answers to a question chance is measured."""
@@ -68,14 +69,14 @@ class Backgrounds:
         """Return the chance level for one kind of question; None when there are no rows."""
         with self._catalog.snapshot():
             table = self._catalog.vector_table(self._space, modality)
-            rows, last = table.count(), table.last_id()
-        if rows == 0:
-            return None
-        for known in (self._known, self._read):
-            for background in known(modality):
-                if background.kind is kind and _is_current(background, rows, last):
-                    return background
-        return self._measure(modality, kind, rows, last)
+            if table.count() == 0:
+                return None
+            for known in (self._known, self._read):
+                for background in known(modality):
+                    if background.kind is kind and _is_current(background, table):
+                        return background
+            rows, revision = table.count(), self._catalog.revision
+        return self._measure(modality, kind, rows, revision)
 
     def _known(self, modality: Modality) -> list[Background]:
         return self._kept.get(modality, [])
@@ -86,12 +87,12 @@ class Backgrounds:
         self._kept[modality] = kept or self._known(modality)
         return self._kept[modality]
 
-    def _measure(self, modality: Modality, kind: Modality, rows: int, last: int) -> Background:
+    def _measure(self, modality: Modality, kind: Modality, rows: int, revision: int) -> Background:
         bank = self._bank(kind)
         answers = [self._answers(modality, vectors) for vectors in bank]
         questions = sum(map(len, bank))
         level = chance_level(answers, self._own(modality, kind))
-        found = Background(kind, level, questions, rows, last, VERSION)
+        found = Background(kind, level, questions, rows, revision, VERSION)
         others = [other for other in self._read(modality) if other.kind is not kind]
         self._kept[modality] = [*others, found]
         with suppress(OSError):  # where nothing can be written, the next process measures again
@@ -161,6 +162,11 @@ def is_weak(scores: NDArray[np.float32], threshold: float | None) -> NDArray[np.
     return scores <= (-np.inf if threshold is None else threshold)
 
 
-def _is_current(background: Background, rows: int, last: int) -> bool:
-    changed = max(last - background.last, abs(rows - background.rows))
-    return background.version == VERSION and changed < _CHANGED * background.rows
+def _is_current(background: Background, table: VectorTable) -> bool:
+    """Return whether the questions are the same, and less than a fifth of the rows others."""
+    few = max(1, round(_CHANGED * background.rows))
+    return (
+        background.version == VERSION
+        and abs(table.count() - background.rows) < few
+        and table.written_after(background.revision, few) < few
+    )
