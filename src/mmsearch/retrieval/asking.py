@@ -131,6 +131,14 @@ class Asking:
             self._tell(wording, seen=bool(hits))
         return Answered(query, hits, rows, direction, own, wording, rankings)
 
+    def load_ahead(self, query: Query) -> None:
+        """Begin to load what the first question needs, which has a sentence in it."""
+        from mmsearch.retrieval.ahead import load_ahead
+
+        targets = [query.target] if query.target else Modality
+        engine = any(self.indexes.needs_engine(self.space, target) for target in targets)
+        load_ahead(self.encoder, self.indexes.load_engine if engine else lambda: None)
+
     def _wording(self, query: Query) -> "Wording | None":
         """Return what is looked for by words; None when the vectors alone rank."""
         unknown = [

@@ -18,15 +18,15 @@ from mmsearch.core import (
     Modality,
     Pixels,
     Query,
-    Space,
     Term,
     TextTerm,
 )
-from mmsearch.errors import InputError, SpaceMismatchError
+from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.asking import Answered, Asking
 from mmsearch.retrieval.query import choose_target, text_of_query
+from mmsearch.retrieval.remembered import searched_space
 
 if TYPE_CHECKING:
     from mmsearch.conditions import Condition
@@ -101,18 +101,24 @@ class Library:
         cannot be understood, ConfigError for a `k` below 1, SpaceMismatchError when the library
         was indexed with another model.
         """
-        query = self._query(question, k, target, where)
-        space = self._searched_space()
-        return [] if space is None else list(self._answered(space, query).hits)
+        answered = self._answered(self._query(question, k, target, where))
+        return [] if answered is None else list(answered.hits)
 
-    def explain(self, question: Query) -> "Explanation":
-        """Answer a question and tell why so. Raises what `search` raises."""
+    def explain(
+        self,
+        question: Question,
+        *,
+        k: int = 10,
+        target: Modality | None = None,
+        where: "str | Condition | None" = None,
+    ) -> "Explanation":
+        """Answer as `search` does, and tell why so. Raises InputError when nothing is there."""
         from mmsearch.retrieval.explaining import explain
 
-        space = self._searched_space()
-        if space is None:
+        answered = self._answered(self._query(question, k, target, where))
+        if answered is None:
             raise InputError(f"the library {self.directory} is empty; run: mmsearch index PATH")
-        return explain(self.catalog, space, self._answered(space, question))
+        return explain(self.catalog, self.encoder.space, answered)
 
     def similar(
         self, item: Item | int, *, k: int = 10, where: "str | Condition | None" = None
@@ -121,12 +127,10 @@ class Library:
 
         Raises InputError when the library has no such item, or it has no vector.
         """
-        number = item if isinstance(item, int) else item.id
-        found = self.catalog.items([number]).get(number)
-        if found is None:
-            raise InputError(f"the library has no item {number}; `mmsearch query --json` shows ids")
-        query = Query((ItemTerm(number),), k, found.modality, where=_condition(where))
-        return self.search(query)
+        from mmsearch.retrieval.named_items import named_item
+
+        found = named_item(self.catalog, str(item)) if isinstance(item, int) else item
+        return self.search(Query((ItemTerm(found.id),), k, found.modality, where=_condition(where)))
 
     def terms(self, question: "str | Path | Pixels") -> tuple[Term, ...]:
         """Return the terms of a question, with the pictures that it names.
@@ -150,10 +154,7 @@ class Library:
         return self.image_term(term.path, term.weight)
 
     def image_term(self, file: AnyPath, weight: float = 1.0) -> ImageTerm:
-        """Return a picture's file as a term of a query. Raises DecodeError.
-
-        It carries the digest of the file, by which the file is left out of its own answers.
-        """
+        """Return a picture's file as a term, with its digest. Raises DecodeError."""
         from mmsearch.retrieval.picture_term import picture_term
 
         return picture_term(file, self.encoder.preprocessing, weight)
@@ -171,40 +172,17 @@ class Library:
         target = target or choose_target(terms, texts=self.catalog.counts().texts)
         return Query(terms, k, target, where=_condition(where))
 
-    def _answered(self, space: Space, query: Query) -> Answered:
-        self._load_ahead(space, query)
+    def _answered(self, query: Query) -> Answered | None:
+        """Answer a question; None when the library is empty."""
+        space = searched_space(self.catalog, self.encoder.space, self._model)
+        if space is None:
+            return None
         if self._asking is None or self._asking.space != space:
             self._asking = Asking(self.catalog, self._indexes, self.encoder, space)
+        if not self._asked and any(isinstance(term, TextTerm) for term in query.terms):
+            self._asked = True
+            self._asking.load_ahead(query)
         return self._asking.ask(query)
-
-    def _searched_space(self) -> Space | None:
-        """Return the library's space, None while it has none; refuse another encoder's."""
-        current, space = self.catalog.space(), self.encoder.space
-        if current is None or self.catalog.counts().items == 0:
-            return None
-        if current.digest == space.digest:
-            return current
-        import shlex
-
-        from mmsearch.retrieval.remembered import told_apart
-
-        raise SpaceMismatchError(
-            f"the library {self.directory} was indexed with the model {current.name}, not with "
-            f"{told_apart(space, current)}; ask it with that model, or encode it anew: "
-            f"mmsearch index --reindex --model {shlex.quote(self._model or space.name)} "
-            f"--library {shlex.quote(str(self.directory))}"
-        )
-
-    def _load_ahead(self, space: Space, question: Query) -> None:
-        """Begin to load what the first question of a library needs, when that is a sentence."""
-        if self._asked or not any(isinstance(term, TextTerm) for term in question.terms):
-            return
-        self._asked = True
-        from mmsearch.retrieval.ahead import load_ahead
-
-        targets = [question.target] if question.target else Modality
-        engine = any(self._indexes.needs_engine(space, target) for target in targets)
-        load_ahead(self.encoder, self._indexes.load_engine if engine else lambda: None)
 
     # Fill, and remove
 

@@ -1,6 +1,7 @@
 """The model that a library remembers: under which spec its encoder can be loaded again."""
 
 from mmsearch.core import Space
+from mmsearch.errors import SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.models import canonical_spec
 
@@ -21,6 +22,26 @@ def remember_model(catalog: Catalog, space: Space, model: str | None) -> None:
 def told_apart(space: Space, current: Space) -> str:
     """Return the name of a space that is not the library's, which may have the same name."""
     return "the one that has this name now" if space.name == current.name else space.name
+
+
+def searched_space(catalog: Catalog, asked: Space, model: str | None) -> Space | None:
+    """Return the library's space, None while it has none or nothing in it.
+
+    Raises SpaceMismatchError when it is not the one that is asked with, `model`'s.
+    """
+    current = catalog.space()
+    if current is None or catalog.counts().items == 0:
+        return None
+    if current.digest == asked.digest:
+        return current
+    import shlex
+
+    raise SpaceMismatchError(
+        f"the library {catalog.directory} was indexed with the model {current.name}, not with "
+        f"{told_apart(asked, current)}; ask it with that model, or encode it anew: "
+        f"mmsearch index --reindex --model {shlex.quote(model or asked.name)} "
+        f"--library {shlex.quote(str(catalog.directory))}"
+    )
 
 
 def _setting(space: Space) -> str:
