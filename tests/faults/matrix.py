@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.faults import corruption, disk, kills, migration, writers
+from tests.faults import captioned, corruption, disk, kills, migration, writers
 
 Run: TypeAlias = Callable[[random.Random, Path], None]
 
@@ -57,6 +57,7 @@ SCENARIOS: Final = (
     _kill("kill while indexing", kills.in_indexing, 10, 500),
     _kill("kill while forgetting", kills.in_forgetting, 5, 250),
     _kill("kill while rebuilding", kills.in_rebuilding, 5, 250),
+    _kill("kill while fusing", captioned.in_fusing, 5, 250),
     Scenario("full file system", disk.full_tmpfs, 2, 40, skip=disk.tmpfs_reason()),
     Scenario("file too large", disk.largest_file, 2, 40),
     Scenario("full at the k-th write", disk.full_write, 2, 40, skip=_NO_SHIM),
