@@ -1,11 +1,12 @@
 """Rankings by words and by vectors, put together."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.index.conftest import SPACE, picture, unit_rows
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
@@ -134,6 +135,22 @@ def test_an_item_without_a_vector_is_found_by_its_words_with_a_score_of_0(
     for mode in (Mode.TEXT, Mode.HYBRID):
         hits = library.search(Query((TextTerm("zebra green"),), 3, mode=mode))
         assert (2, 0.0) in [(hit.item.id, hit.score) for hit in hits]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    text=st.text(st.characters(exclude_categories=()), min_size=1, max_size=40),
+    mode=st.sampled_from([None, *Mode]),
+    phrase=st.booleans(),
+)
+def test_any_text_is_answered_or_refused_in_one_sentence(
+    library: Library, text: str, mode: Mode | None, *, phrase: bool
+) -> None:
+    refused = suppress(InputError) if mode is Mode.TEXT else nullcontext()
+    with refused:
+        hits = library.search(Query((TextTerm(text, phrase=phrase),), mode=mode))
+        assert len({hit.item.id for hit in hits}) == len(hits)
+        assert all(-1.001 <= hit.score <= 1.001 for hit in hits)
 
 
 def _reference(
