@@ -4,6 +4,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tests.index.conftest import SPACE, one_hot
 from tests.index.where.oracle import Row
 
@@ -44,16 +46,22 @@ PLACES = ((48.2, 16.4), (48.3, 16.3), (-17.8, 177.9), (-17.8, -179.5), (89.9, 10
 SECONDS = (0, -86_400, 951_782_400, 1_717_200_000, 1_717_243_200, 1_717_243_201, 1_719_791_999)
 
 
-def make(directory: Path, seed: int, pictures: int = 40, sentences: int = 8) -> list[Row]:
-    """Make a library with a catalog of that seed; return what it holds, sorted by id."""
+def make(directory: Path, seed: int, pictures: int = 40) -> list[Row]:
+    """Make a library with a catalog of that seed; return what it holds, sorted by id.
+
+    Every second catalog has vectors of many directions, the others have four and many ties.
+    """
     generator = random.Random(seed)
     paths = _paths(generator, pictures)
-    files = [_file(generator, path) for path in paths]
-    texts = generator.sample(SENTENCES, min(sentences, len(SENTENCES)))
+    files = [_file(generator, path, _vector(generator, seed)) for path in paths]
+    texts = generator.sample(SENTENCES, len(SENTENCES))
     with Catalog.open(directory, write=True) as catalog:
         catalog.set_space(SPACE)
         catalog.add_root("/", RootKind.FOLDER)
-        rows = [TextRow(text, None, f"{n:064x}", one_hot(n)) for n, text in enumerate(texts)]
+        rows = [
+            TextRow(text, None, f"{n:064x}", _vector(generator, seed))
+            for n, text in enumerate(texts)
+        ]
         catalog.commit(Batch(files=tuple(files), texts=tuple(rows)))
         held = _held(catalog, files)
         labelled = {row.id: _some(generator, LABELS) for row in held}
@@ -89,12 +97,19 @@ def _paths(generator: random.Random, count: int) -> list[bytes]:
     return generator.sample(every, count)
 
 
-def _file(generator: random.Random, path: bytes) -> FileRow:
+def _vector(generator: random.Random, seed: int) -> NDArray[np.float32]:
+    if seed % 2 == 0:
+        return one_hot(generator.randrange(SPACE.dim))
+    vector = np.array([generator.gauss(0, 1) for _ in range(SPACE.dim)])
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def _file(generator: random.Random, path: bytes, vector: NDArray[np.float32]) -> FileRow:
     photo = None if generator.random() < 0.2 else _photo(generator)
     size = generator.choice((0, 1, 999, 1_000_000, 2_000_000, 2**40))
     second = generator.choice(SECONDS) * 10**9 + generator.choice((0, 1, 999_999_999))
     digest = f"{generator.getrandbits(256):064x}"
-    return FileRow(path, 1, size, second, digest, one_hot(generator.randrange(4)), photo)
+    return FileRow(path, 1, size, second, digest, vector, photo)
 
 
 def _photo(generator: random.Random) -> Photo:
