@@ -149,7 +149,7 @@ def test_a_path_that_is_no_text_is_printed_byte_for_byte(
     run: Command, process: Process, indexed: Path, tmp_path: Path
 ) -> None:
     odd = os.fsencode(indexed) + b"/odd \xff.png"
-    shutil.copy(indexed / "red.png", odd)
+    shutil.copy(os.fsencode(indexed / "red.png"), odd)
     assert run("index").exit_code == 0
     done = process("duplicates", "--exact", "-0", "--library", tmp_path / "library")
     assert set(done.stdout.split(b"\0")) == {os.fsencode(indexed / "red.png"), odd, b""}

@@ -49,7 +49,11 @@ def test_json_says_how_much_and_of_which_model(run: Command, indexed: Path, tmp_
 
 
 def test_filters_choose_what_is_exported(run: Command, indexed: Path, tmp_path: Path) -> None:
-    flags = [["--for", "texts"], ["--for", "images"], ["--under", indexed / "red.png"]]
+    flags: list[list[str]] = [
+        ["--for", "texts"],
+        ["--for", "images"],
+        ["--under", str(indexed / "red.png")],
+    ]
     for name, (some, count) in enumerate(zip(flags, (3, 3, 1), strict=True)):
         done = run("export", tmp_path / f"{name}.parquet", *some)
         assert done.stdout.startswith(f"exported {count} item"), done.stderr

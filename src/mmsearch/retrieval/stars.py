@@ -175,5 +175,4 @@ def best_first(
     Most pixels first, then most bytes, then the oldest file, then the lowest id.
     """
     keys: Sequence[NDArray[np.int64]] = (ids, times, -sizes, -pixels)
-    order: NDArray[np.int64] = np.lexsort(keys)
-    return order
+    return np.lexsort(keys).astype(np.int64)

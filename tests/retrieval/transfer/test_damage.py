@@ -83,7 +83,8 @@ def test_a_folder_whose_bytes_changed_is_damaged(
     content = bytearray((folder / name).read_bytes())
     if change == "flip":
         content[len(content) // 2] ^= 4
-    (folder / name).write_bytes({"flip": content, "cut": content[:-7], "empty": b""}[change])
+    changed = {"flip": content, "cut": content[:-7], "empty": bytearray()}
+    (folder / name).write_bytes(changed[change])
     refused(folder, tmp_path / "new", f"{name} is damaged")
 
 

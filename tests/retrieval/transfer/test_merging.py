@@ -94,7 +94,7 @@ def test_a_chunk_that_fails_is_written_not_at_all(
     def fail(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(placing.attributes, "set_captions", fail)
+    monkeypatch.setattr(attributes, "set_captions", fail)
     with pytest.raises(KeyboardInterrupt):
         merge(other, into)
     monkeypatch.undo()
