@@ -25,10 +25,11 @@ from tests.retrieval.onnx_models import make_model
 
 from mmsearch.core import Modality
 from mmsearch.errors import MMSearchError
-from mmsearch.index import database
+from mmsearch.index import attributes, database
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.exact import ExactIndex
 from mmsearch.index.policy import Policy
+from mmsearch.index.rows import LabelChange, LabelSource
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.library import Library
 from mmsearch.retrieval.opening import open_library
@@ -239,8 +240,10 @@ def _mend_model(library: Path, target: Path, whole: bytes, *, console: bool) -> 
 
 
 def _same(before: tuple[Any, ...] | None, after: tuple[Any, ...]) -> bool:
-    """Return whether a repaired item is what it was; its vector may be left out."""
-    return before is not None and before[:3] == after[:3] and after[3] in {None, before[3]}
+    """Return whether a repaired item is what it was; its vector and more may be left out."""
+    if before is None or after[3] not in {None, before[3]}:
+        return False
+    return bool(before[:3] == after[:3] and after[4] <= before[4])
 
 
 def _sound(library: Path, *, console: bool) -> bool:
@@ -271,7 +274,7 @@ def _check_kept(library: Path, content: bytes, target: Path) -> None:
 
 
 def _state(library: Path) -> State:
-    """Return every item with its path or text and its vector's bytes."""
+    """Return every item: its path or text, digest, its vector's bytes, what else is known of it."""
     with Catalog.open(library) as catalog, catalog.snapshot():
         vectors: dict[int, bytes] = {}
         space = catalog.space()
@@ -282,7 +285,15 @@ def _state(library: Path) -> State:
         numbers = [row[0] for row in catalog.rows("SELECT id FROM items NOT INDEXED")]
         items = catalog.items(numbers)
         assert len(items) == len(numbers)
-        return {n: (i.path, i.text, i.digest, vectors.get(n)) for n, i in items.items()}
+        facts, labels = attributes.photos(catalog, numbers), attributes.labels(catalog, numbers)
+        captions = attributes.captions(catalog, numbers)
+        return {
+            n: (
+                *(i.path, i.text, i.digest, vectors.get(n)),
+                frozenset([facts.get(n), *labels.get(n, ()), *captions.get(n, ())]) - {None},
+            )
+            for n, i in items.items()
+        }
 
 
 def _check_search(library: Path) -> None:
@@ -319,10 +330,23 @@ def _template(*, pending: bool) -> Template:
     with open_library(library, model=model) as opened:
         opened.add(photos)
         opened.add_texts(texts)
+    with Catalog.open(library, write=True) as catalog:
+        _describe(catalog)
     if pending:
         _leave_log(folder, photos, library)
     state = _state_of_copy(library)
     return Template(library, model, _answers_of_copy(library), state)
+
+
+def _describe(catalog: Catalog) -> None:
+    """Give labels to everything and captions to the pictures."""
+    attributes.set_labels(
+        catalog, [LabelChange(n, f"label {n % 7}", LabelSource.USER, None) for n in range(1, 81)]
+    )
+    pictures = [
+        known.id for root in catalog.roots() for known in catalog.known_under(root.raw).values()
+    ]
+    attributes.set_captions(catalog, {n: (f"one of {n}", f"another of {n}") for n in pictures})
 
 
 def _leave_log(folder: Path, photos: Path, library: Path) -> None:

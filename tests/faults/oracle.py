@@ -69,7 +69,22 @@ def read_state(library: Path) -> State:
         with closing(sqlite3.connect(Path(copy, FILE))) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            if connection.execute("PRAGMA user_version").fetchone()[0] >= 3:
+                _check_words(connection)
             return load(connection)
+
+
+def _check_words(connection: sqlite3.Connection) -> None:
+    """Fail unless the words are those of the items, and FTS5's index is that of the words."""
+    for one, other in (("item_words", "words"), ("words", "item_words")):
+        columns = ("name", "folder", "text", "caption", "label")
+        casts = ", ".join(f"CAST({column} AS BLOB)" for column in columns)
+        numbers = [{"words": "rowid", "item_words": "id"}[table] for table in (one, other)]
+        assert not connection.execute(
+            f"SELECT {numbers[0]}, {casts} FROM {one} "
+            f"EXCEPT SELECT {numbers[1]}, {casts} FROM {other}"
+        ).fetchall()
+    connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
 
 
 def load(connection: sqlite3.Connection) -> State:
