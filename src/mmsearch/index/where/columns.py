@@ -157,7 +157,7 @@ def column_named(name: str) -> Column:
     if column is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(name.lower(), COLUMNS, cutoff=0.5)
+        near = get_close_matches(name.lower(), COLUMNS, cutoff=0.6)
         known = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COLUMNS)}"
         raise QueryError(f'there is no column "{name[:40]}"; {known}')
     return column
