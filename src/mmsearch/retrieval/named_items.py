@@ -7,7 +7,6 @@ from mmsearch.core import Item
 from mmsearch.errors import InputError
 from mmsearch.index import selection
 from mmsearch.index.catalog import Catalog
-from mmsearch.retrieval.decode import shown
 from mmsearch.retrieval.paths import absolute
 
 _MOST_DIGITS: Final = 18  # of an id: SQLite's have no more than 19
@@ -24,8 +23,8 @@ def named_item(catalog: Catalog, name: str) -> Item:
     else:
         numbers = selection.ids(catalog, [("path = ?", (path,)) for path in _paths(name)])
         missing = (
-            f"{shown(name)} is not in the library; index it, or ask with the picture itself: "
-            f"mmsearch query --image FILE"
+            f"{name} is not in the library; index it, or ask with the picture itself: "
+            "mmsearch query --image FILE"
         )
     found = catalog.items(numbers[:1])
     if not found:
