@@ -17,8 +17,8 @@ from mmsearch.errors import ConfigError
 from mmsearch.index.fingerprints import MOST_BITS, FingerprintIndex, Fingerprints
 
 _LEADERS: Final = 256  # looked up at once
-_BLOCK: Final = 4096  # rows compared at once
-_WASTE: Final = 500  # comparisons a picture that may come to nothing, on average
+_BLOCK: Final = 1024  # rows compared at once
+_WASTE: Final = 50  # comparisons a picture that may come to nothing, on average
 _ALLOWANCE: Final = 3.0
 _PLAIN: Final = 8
 
@@ -155,7 +155,8 @@ class _Values:
         counts = self.starts[places + 1] - self.starts[places]
         ends = np.cumsum(counts)
         within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
-        return self.positions[np.repeat(self.starts[places], counts) + within]
+        found: NDArray[np.int64] = self.positions[np.repeat(self.starts[places], counts) + within]
+        return found
 
 
 def _is_plain(fingerprints: Fingerprints | np.uint64) -> NDArray[np.bool_]:
