@@ -9,9 +9,7 @@ from mmsearch.index.where.columns import COLUMNS
 from mmsearch.index.where.grammar import parse_condition
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-PAGES = [
-    page for page in sorted(DOCS.rglob("search*/*.md")) + [DOCS / "search.md"] if page.exists()
-]
+PAGES = sorted(DOCS.rglob("*.md"))
 EXAMPLE = re.compile(r'--where "([^"]+)"')
 
 
