@@ -98,6 +98,16 @@ def test_other_content_at_a_path_has_other_facts(catalog: Catalog) -> None:
     assert attributes.photos(catalog, [1]) == {}
 
 
+def test_labels_and_captions_stay_whatever_a_path_shows(catalog: Catalog) -> None:
+    row = picture("/photos/a", one_hot(0))
+    catalog.commit(Batch(files=(row,)))
+    attributes.set_captions(catalog, {1: ("a dog",)})
+    attributes.set_labels(catalog, [given_label(1, "dog")])
+    catalog.commit(Batch(files=(replace(row, digest=digest("new"), root_id=1, mtime_ns=7),)))
+    assert attributes.captions(catalog, [1]) == {1: ("a dog",)}
+    assert attributes.label_counts(catalog) == {"dog": 1}
+
+
 def test_the_same_content_encoded_again_keeps_its_facts(catalog: Catalog) -> None:
     row = replace(picture("/photos/a", one_hot(0)), photo=PHOTO)
     catalog.commit(Batch(files=(row,)))

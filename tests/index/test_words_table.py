@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.index.conftest import SPACE, behind, fill, one_hot, picture, sentence
 
 from mmsearch.errors import MMSearchError
-from mmsearch.index import attributes, database
+from mmsearch.index import attributes, checking_attributes, database
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
-from mmsearch.index.findings import Finding, Remedy
+from mmsearch.index.findings import Finding, Level, Remedy
 from mmsearch.index.recounting import recount
 from mmsearch.index.rows import Batch, LabelChange, LabelSource, MovedRow, RootKind
 
@@ -234,6 +234,20 @@ def test_a_flipped_bit_in_the_index_of_words_is_found(catalog: Catalog, director
     connection.close()
     (finding,) = errors(directory)
     assert (finding.what[:30], finding.remedy) == ("the index of words is damaged:", Remedy.COUNT)
+
+
+def test_a_check_without_room_for_a_copy_says_so(
+    catalog: Catalog, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(catalog, 500)
+    small = sqlite3.connect("", isolation_level=None)
+    small.execute("PRAGMA max_page_count = 8")
+    monkeypatch.setattr(checking_attributes, "_scratch", lambda: small)
+    (finding,) = check_catalog(directory)
+    assert (finding.level, finding.what[:34]) == (
+        Level.NOTICE,
+        "the index of words was not checked",
+    )
 
 
 def test_a_quick_check_counts_the_words(catalog: Catalog, directory: Path) -> None:
