@@ -146,7 +146,7 @@ def test_what_has_an_unwanted_word_is_left_out(catalog: Catalog) -> None:
 @pytest.fixture
 def full_of_dogs(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Catalog:
     """Ten of twenty pictures show a dog, two of them surfing; more than 2 is many."""
-    monkeypatch.setattr("mmsearch.retrieval.wording._RARE", 2)
+    monkeypatch.setattr("mmsearch.retrieval.wording._MANY", 2)
     captions = dict.fromkeys(range(1, 11), "dog") | {
         3: "surfing dog",
         7: "dog surfing",

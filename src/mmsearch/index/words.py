@@ -11,9 +11,10 @@ count of a word being the sum of the weights of the columns that it stands in. W
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmsearch.core import Ids, Matches, Modality
 from mmsearch.index.session import Session
@@ -26,8 +27,7 @@ A label was chosen for the picture, a caption describes it; a name may be a came
 a folder says the same of all its pictures.
 """
 
-NO_MATCHES: Final = Matches(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
+_ALL_IDS: Final = "group_concat(rowid)"
 _ROW: Final = np.dtype([("id", np.int64), ("score", np.float64)])
 _SCORE: Final = f"-bm25(words, {', '.join(map(str, WEIGHTS.values()))})"
 _FEW: Final = 4096  # ids that SQLite is always told: a set of many takes long to make
@@ -51,22 +51,59 @@ def ranked(session: Session, wanted: Wanted, modality: Modality, among: Ids | No
     Scores are BM25, higher is better. `among` (sorted) restricts to those ids: None is no
     filter, empty finds nothing.
     """
+    either = (*wanted.finding, *wanted.ranking)
+    rows = _rows(session, f"rowid, {_SCORE}", either, _Asked(wanted, modality, among))
+    table = np.array(rows, dtype=_ROW)
+    keep = held_by(table["id"], among)
+    ids, scores = table["id"][keep], table["score"][keep].astype(np.float32)
+    order = np.lexsort((ids, -scores))
+    return Matches(ids[order], scores[order])
+
+
+def found(session: Session, wanted: Wanted, modality: Modality, among: Ids | None) -> Ids:
+    """Return the ids of `ranked`, sorted: a few times as fast."""
+    rows = _rows(session, _ALL_IDS, wanted.finding, _Asked(wanted, modality, among))
+    ids = _ids(rows)
+    kept: Ids = ids[held_by(ids, among)]
+    return kept
+
+
+def held_by(ids: Ids, among: Ids | None) -> NDArray[np.bool_]:
+    """Say of each id whether it is among some, which are sorted; None: all are."""
+    if among is None:
+        return np.ones(len(ids), dtype=np.bool_)
+    if len(among) == 0:
+        return np.zeros(len(ids), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(among, ids), len(among) - 1)
+    return np.equal(among[place], ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    wanted: Wanted
+    modality: Modality
+    among: Ids | None
+
+
+def _rows(
+    session: Session, columns: str, either: Sequence[str], asked: _Asked
+) -> list[tuple[Any, ...]]:
+    """Return some columns of what has one of the words, is wanted, and may be among the ids."""
+    wanted, among = asked.wanted, asked.among
     if not wanted.finding or (among is not None and len(among) == 0):
-        return NO_MATCHES
-    either = _any((*wanted.finding, *wanted.ranking))
-    where, values = "words MATCH ?", [either]
-    if wanted.ranking or wanted.without:
+        return []
+    where, values = "words MATCH ?", [_any(either)]
+    if len(either) > len(wanted.finding) or wanted.without:
         where += " AND +rowid IN (SELECT rowid FROM words WHERE words MATCH ?)"
         values.append(_expression(wanted))
     if among is not None and _pays(session, wanted, among):
         # The sign keeps SQLite from running the whole match once for each id.
         where += " AND +rowid IN (SELECT value FROM json_each(?))"
         values.append(id_list(among))
-    if _has_others(session, modality):
+    if _has_others(session, asked.modality):
         where += " AND (SELECT modality FROM items WHERE id = words.rowid) = ?"
-        values.append(modality.value)
-    rows = session.rows(f"SELECT rowid, {_SCORE} FROM words WHERE {where}", *values)
-    return _sorted(rows, among)
+        values.append(asked.modality.value)
+    return session.rows(f"SELECT {columns} FROM words WHERE {where}", *values)
 
 
 def _pays(session: Session, wanted: Wanted, among: Ids) -> bool:
@@ -87,11 +124,19 @@ def count(session: Session, word: str) -> int:
 
 def having(session: Session, word: str, among: Ids | None = None) -> Ids:
     """Return the ids of the items that have a word, sorted; of those `among` when given."""
-    query, values = "SELECT rowid FROM words WHERE words MATCH ?", [quoted(word)]
+    query, values = f"SELECT {_ALL_IDS} FROM words WHERE words MATCH ?", [quoted(word)]
     if among is not None:
         query += " AND +rowid IN (SELECT value FROM json_each(?))"
         values.append(id_list(among))
-    return np.array([row[0] for row in session.rows(query, *values)], dtype=np.int64)
+    return _ids(session.rows(query, *values))
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:
+    """Return the sorted ids of `_ALL_IDS`: one text is read in half the time of as many rows."""
+    text = rows[0][0] if rows else None
+    ids: Ids = np.fromstring(text or "", dtype=np.int64, sep=",")
+    ids.sort()
+    return ids
 
 
 def quoted(word: str) -> str:
@@ -116,14 +161,3 @@ def _has_others(session: Session, modality: Modality) -> bool:
     """Say whether the library has items of another modality, too."""
     query = "SELECT ifnull(sum(rows), 0) FROM item_tallies WHERE modality <> ?"
     return bool(session.rows(query, modality.value)[0][0])
-
-
-def _sorted(rows: Sequence[tuple[int, float]], among: Ids | None) -> Matches:
-    table = np.array(rows, dtype=_ROW)
-    ids, scores = table["id"], table["score"].astype(np.float32)
-    if among is not None:
-        place = np.minimum(np.searchsorted(among, ids), len(among) - 1)
-        keep = among[place] == ids
-        ids, scores = ids[keep], scores[keep]
-    order = np.lexsort((ids, -scores))
-    return Matches(ids[order], scores[order])

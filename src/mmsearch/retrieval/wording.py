@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmsearch.core import Ids, Matches, Modality, Mode, Query, TextTerm
 from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.words import NO_MATCHES, Wanted, count, having, held, ranked
+from mmsearch.index.words import Wanted, count, found, having, held, held_by, ranked
 
 MOST_WORDS: Final = 64
 """Of a question; what it has beyond these is not looked for."""
@@ -30,8 +29,8 @@ _STOP_WORDS: Final = frozenset({
 _PART: Final = re.compile(r'"([^"]*)"|([^\s"]+)')
 _AROUND: Final = " \t\n\r.,;:!?()[]{}<>*'`\u2019"
 _RUN: Final = re.compile(r"[^\W_]+")
-_RARE: Final = 1000  # items that have a word which finds by itself; or,
-_RARE_SHARE: Final = 50  # where that is more, one in so many
+_MANY: Final = 1000  # items; or,
+_MANY_SHARE: Final = 50  # where that is more, one in so many
 _ROUNDING: Final = 1e-9
 
 
@@ -81,11 +80,11 @@ def words_of(text: str) -> tuple[str, ...]:
     Signs are no words. Words that nearly every English sentence has are left out when others
     remain; BM25 takes care of what is frequent in the library at hand, in any language.
     """
-    found: dict[str, str] = {}
+    spelt: dict[str, str] = {}
     for word in _parts(text):
-        found.setdefault(word.casefold(), word)
-    telling = [word for key, word in found.items() if key not in _STOP_WORDS]
-    return tuple(telling or found.values())[:MOST_WORDS]
+        spelt.setdefault(word.casefold(), word)
+    telling = [word for key, word in spelt.items() if key not in _STOP_WORDS]
+    return tuple(telling or spelt.values())[:MOST_WORDS]
 
 
 def text_matches(
@@ -100,13 +99,13 @@ def text_matches(
     """
     counts = {word: count(catalog, word) for word in wording.wanted}
     there = [word for word in counts if counts[word]]
-    few = max(_RARE, held(catalog) // _RARE_SHARE)
-    finding = [word for word in there if counts[word] <= few]
+    many = _many(held(catalog))
+    finding = [word for word in there if counts[word] <= many]
     if there and not finding:
         finding = [min(there, key=counts.__getitem__)]
     others = tuple(word for word in there if word not in finding)
-    found = ranked(catalog, Wanted(tuple(finding), others, wording.unwanted), modality, among)
-    return Matches(found.ids[:k], found.scores[:k])
+    matches = ranked(catalog, Wanted(tuple(finding), others, wording.unwanted), modality, among)
+    return Matches(matches.ids[:k], matches.scores[:k])
 
 
 def telling_matches(
@@ -117,22 +116,34 @@ def telling_matches(
     A word tells ln(1 + (N - n + 0.5) / (n + 0.5)), n of N items having it. An item needs half of
     what all words tell that any item has: beside the vectors, one that has "man" of "a man on a
     red boat" would be noise. A word that more than 1,000 items and more than half have tells
-    nothing.
+    nothing. More than 1,000 items, and more than 2 %, are all equal: what so many have in common
+    is no order.
     """
     total = held(catalog)
     counts = {word: count(catalog, word) for word in wording.wanted}
     tells = {
         word: math.log1p((total - n + 0.5) / (n + 0.5))
         for word, n in counts.items()
-        if n and not n > max(_RARE, total / 2)
+        if n and not n > max(_MANY, total / 2)
     }
     enough = ENOUGH * sum(tells.values()) * (1 - _ROUNDING)
     finding, others = _essential(tells, enough)
     if any(tells[word] < enough for word in finding):
         ids = _enough(catalog, tells, finding, others, enough)
-        among = ids if among is None else ids[_held(ids, among)]
-    found = ranked(catalog, Wanted(finding, others, wording.unwanted), modality, among)
-    return Matches(found.ids[:k], found.scores[:k])
+        among = ids[held_by(ids, among)]
+    wanted = Wanted(finding, others, wording.unwanted)
+    many = _many(total)
+    if sum(counts[word] for word in finding) > many:
+        among = found(catalog, wanted, modality, among)
+        if len(among) > many:
+            return Matches(among[:k], np.zeros(len(among[:k]), dtype=np.float32))
+    matches = ranked(catalog, wanted, modality, among)
+    return Matches(matches.ids[:k], matches.scores[:k])
+
+
+def _many(total: int) -> int:
+    """Return beyond how many of all items a word is frequent."""
+    return max(_MANY, total // _MANY_SHARE)
 
 
 def _essential(tells: dict[str, float], enough: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -158,24 +169,15 @@ def _enough(
     enough: float,
 ) -> Ids:
     """Return the sorted ids of the items whose words tell enough."""
-    held_by = {word: having(catalog, word) for word in finding}
-    if not held_by:
-        return NO_MATCHES.ids
-    ids = np.sort(np.concatenate(list(held_by.values())))
+    ids_of = {word: having(catalog, word) for word in finding}
+    ids = np.sort(np.concatenate(list(ids_of.values())))
     ids = ids[np.append(True, ids[1:] != ids[:-1])[: len(ids)]]
-    held_by |= {word: having(catalog, word, ids) for word in others}
+    ids_of |= {word: having(catalog, word, ids) for word in others}
     told = np.zeros(len(ids))
-    for word, some in held_by.items():
+    for word, some in ids_of.items():
         told[np.searchsorted(ids, some)] += tells[word]
-    found: Ids = ids[told >= enough]
-    return found
-
-
-def _held(ids: Ids, among: Ids) -> NDArray[np.bool_]:
-    """Say of each id whether it is among some, which are sorted."""
-    if len(among) == 0:
-        return np.zeros(len(ids), dtype=np.bool_)
-    return among[np.minimum(np.searchsorted(among, ids), len(among) - 1)] == ids
+    chosen: Ids = ids[told >= enough]
+    return chosen
 
 
 def _words(term: TextTerm) -> tuple[str, ...]:
@@ -193,10 +195,10 @@ def _parts(text: str) -> Iterator[str]:
 
 def _joined(groups: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the words of several texts, each once."""
-    found: dict[str, str] = {}
+    spelt: dict[str, str] = {}
     for word in (word for group in groups for word in group):
-        found.setdefault(word.casefold(), word)
-    return tuple(found.values())[:MOST_WORDS]
+        spelt.setdefault(word.casefold(), word)
+    return tuple(spelt.values())[:MOST_WORDS]
 
 
 def _are_all(strange: Sequence[str], wanted: Sequence[str]) -> bool:
