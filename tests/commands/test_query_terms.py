@@ -176,6 +176,31 @@ def test_the_page_says_what_else_was_asked(run: Command, indexed: Path, tmp_path
     assert "--where under(" in content
 
 
+@pytest.mark.parametrize(
+    ("words", "heading"),
+    [
+        (["query", "red", "--plus", "2:green"], "<h1>red</h1>"),
+        (["query", "--plus", "2:green", "--minus", "red"], "<h1>2:green, not red</h1>"),
+        (["query", "--item", "1"], "<h1>item 1</h1>"),
+        (["query", "--image", "photos/red.png", "--minus", "blue"], "<h1>Like this picture</h1>"),
+        (["similar", "photos/red.png"], "<h1>photos/red.png</h1>"),
+    ],
+)
+@pytest.mark.usefixtures("indexed")
+def test_a_page_is_headed_with_the_question(
+    run: Command, inside: Path, words: list[str], heading: str
+) -> None:
+    assert run(*words, "--for", "images", "--html", "page.html").exit_code == 0
+    assert heading in (inside / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_value_may_begin_with_a_sign(run: Command, indexed: Path) -> None:
+    done = run("query", "red", "--near", "-33.8,151.2,5km")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert _names(run("query", "red", "--min-score", "-0.5", "-k", "1").stdout) == ["red.png"]
+    assert _names(run("query", "--plus", "red", "--", "-:blue").stdout)[-1] == "blue.png"
+
+
 def test_a_process_of_its_own_reads_all_of_it_without_typer(
     process: Process, indexed: Path
 ) -> None:

@@ -177,12 +177,12 @@ class _Answers:
     def _write_gallery(self, answers: "Sequence[tuple[str | None, Answer]]") -> None:
         if self._flags.html is None:
             return
-        from mmsearch.commands.gallery_notes import notes
+        from mmsearch.commands.gallery_notes import notes, title
         from mmsearch.retrieval.gallery import Section, write_gallery
 
         sections = [
             Section(
-                text,
+                title(self._flags, text),
                 self._flags.image,
                 tuple(answer.hits),
                 answer.details,

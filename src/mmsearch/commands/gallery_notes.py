@@ -15,6 +15,14 @@ def notes(flags: Flags, condition: "Condition | None") -> tuple[str, ...]:
     return tuple(_notes(flags, condition))
 
 
+def title(flags: Flags, text: str | None) -> str | None:
+    """Return what a page is headed with; None for pictures, which are shown themselves."""
+    if text is not None or flags.image:
+        return text
+    items = [f"item {number}" for number in flags.item]
+    return ", ".join([*flags.plus, *items, *flags.like, *(f"not {term}" for term in flags.minus)])
+
+
 def _notes(flags: Flags, condition: "Condition | None") -> Iterator[str]:
     yield from (f"like {name}" for name in flags.like)
     yield from (f"--plus {term}" for term in flags.plus)
