@@ -13,7 +13,7 @@ from mmsearch.core import Ids, Modality
 from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, LabelChange, LabelSource
-from mmsearch.index.words import WEIGHTS, Wanted, count, having, held, ranked
+from mmsearch.index.words import WEIGHTS, Wanted, count, found, having, held, held_by, ranked
 
 
 def _ids(*numbers: int) -> Ids:
@@ -62,10 +62,10 @@ _ROWS = [
 
 
 def test_the_score_is_bm25_with_weighted_columns(filled: Catalog) -> None:
-    found = ranked(filled, Wanted(("boat", "town")), Modality.IMAGE, None)
+    best = ranked(filled, Wanted(("boat", "town")), Modality.IMAGE, None)
     expected = {n: _bm25(_ROWS, _ROWS[n - 1], {"boat", "town"}) for n in (2, 3)}
-    assert found.ids.tolist() == sorted(expected, key=lambda n: -expected[n]) == [2, 3]
-    np.testing.assert_allclose(found.scores, [expected[2], expected[3]], rtol=1e-6)
+    assert best.ids.tolist() == sorted(expected, key=lambda n: -expected[n]) == [2, 3]
+    np.testing.assert_allclose(best.scores, [expected[2], expected[3]], rtol=1e-6)
 
 
 def test_a_label_counts_more_than_a_caption_and_that_more_than_a_name(catalog: Catalog) -> None:
@@ -86,14 +86,14 @@ def test_what_only_ranks_finds_nothing_by_itself(filled: Catalog) -> None:
 
 
 def test_what_has_all_words_of_an_unwanted_group_is_left_out(filled: Catalog) -> None:
-    def found(*without: tuple[str, ...]) -> list[int]:
+    def left(*without: tuple[str, ...]) -> list[int]:
         wanted = Wanted(("beach", "town"), (), without)
         return sorted(ranked(filled, wanted, Modality.IMAGE, None).ids.tolist())
 
-    assert found() == [1, 2, 3]
-    assert found(("boat",)) == [1, 3]
-    assert found(("boat", "sea")) == [1, 2, 3]
-    assert found(("boat",), ("sea",)) == [3]
+    assert left() == [1, 2, 3]
+    assert left(("boat",)) == [1, 3]
+    assert left(("boat", "sea")) == [1, 2, 3]
+    assert left(("boat",), ("sea",)) == [3]
 
 
 def test_each_modality_is_ranked_by_itself(filled: Catalog) -> None:
@@ -114,17 +114,17 @@ def test_a_filter_of_many_ids_finds_what_one_of_few_does(
     filled: Catalog, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr("mmsearch.index.words._FEW", few)
-    found = ranked(filled, Wanted(("beach",)), Modality.IMAGE, _ids(1, 3, 9))
-    assert sorted(found.ids.tolist()) == [1, 3]
+    best = ranked(filled, Wanted(("beach",)), Modality.IMAGE, _ids(1, 3, 9))
+    assert sorted(best.ids.tolist()) == [1, 3]
 
 
 def test_ties_are_ordered_by_id(catalog: Catalog) -> None:
     files = [picture(f"/photos/beach {n}.jpg", one_hot(0), content=str(n)) for n in range(9, 0, -1)]
     others = [picture(f"/photos/other {n}.jpg", one_hot(0), content=f"o{n}") for n in range(20)]
     catalog.commit(Batch(files=(*files, *others)))
-    found = ranked(catalog, Wanted(("beach",)), Modality.IMAGE, None)
-    assert found.ids.tolist() == sorted(found.ids.tolist())
-    assert len({*found.scores.tolist()}) == 1
+    best = ranked(catalog, Wanted(("beach",)), Modality.IMAGE, None)
+    assert best.ids.tolist() == sorted(best.ids.tolist())
+    assert len({*best.scores.tolist()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,20 @@ def test_syntax_of_the_search_engine_is_plain_words(filled: Catalog) -> None:
         assert count(filled, word) == 0, word
 
 
-def test_items_are_counted_and_held_among_some(filled: Catalog) -> None:
+def test_items_are_counted_and_told_from_others(filled: Catalog) -> None:
     assert held(filled) == 6
-    assert having(filled, "beach", _ids(2, 3, 5)).tolist() == [2, 3]
-    assert having(filled, "beach", _ids()).tolist() == []
+    assert held_by(_ids(5, 1, 3), _ids(1, 2, 3)).tolist() == [False, True, True]
+    assert held_by(_ids(5, 1), _ids()).tolist() == [False, False]
+    assert held_by(_ids(5, 1), None).tolist() == [True, True]
+    assert held_by(_ids(), _ids(1)).tolist() == []
+
+
+def test_what_is_found_is_what_is_ranked(filled: Catalog) -> None:
+    for among in (None, _ids(1, 3, 6), _ids()):
+        for wanted in (Wanted(("beach",)), Wanted(("boat", "sea"), (), (("town",),)), Wanted(())):
+            for modality in Modality:
+                some = found(filled, wanted, modality, among)
+                assert some.tolist() == sorted(ranked(filled, wanted, modality, among).ids.tolist())
 
 
 _ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30) | st.sampled_from(
@@ -175,6 +185,6 @@ def test_no_word_is_an_error(
     filled: Catalog, finding: list[str], ranking: list[str], without: list[tuple[str, ...]]
 ) -> None:
     wanted = Wanted(tuple(finding), tuple(ranking), tuple(without))
-    found = ranked(filled, wanted, Modality.IMAGE, None)
-    assert {*found.ids.tolist()} <= {1, 2, 3, 4, 5}
-    assert np.isfinite(found.scores).all()
+    best = ranked(filled, wanted, Modality.IMAGE, None)
+    assert {*best.ids.tolist()} <= {1, 2, 3, 4, 5}
+    assert np.isfinite(best.scores).all()

@@ -122,13 +122,10 @@ def count(session: Session, word: str) -> int:
     return int(session.rows(query, quoted(word))[0][0])
 
 
-def having(session: Session, word: str, among: Ids | None = None) -> Ids:
-    """Return the ids of the items that have a word, sorted; of those `among` when given."""
-    query, values = f"SELECT {_ALL_IDS} FROM words WHERE words MATCH ?", [quoted(word)]
-    if among is not None:
-        query += " AND +rowid IN (SELECT value FROM json_each(?))"
-        values.append(id_list(among))
-    return _ids(session.rows(query, *values))
+def having(session: Session, word: str) -> Ids:
+    """Return the ids of the items that have a word, sorted."""
+    query = f"SELECT {_ALL_IDS} FROM words WHERE words MATCH ?"
+    return _ids(session.rows(query, quoted(word)))
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:

@@ -131,6 +131,7 @@ def telling_matches(
     if any(tells[word] < enough for word in finding):
         ids = _enough(catalog, tells, finding, others, enough)
         among = ids[held_by(ids, among)]
+        finding, others = (*finding, *others), ()  # whatever is among these has enough
     wanted = Wanted(finding, others, wording.unwanted)
     many = _many(total)
     if sum(counts[word] for word in finding) > many:
@@ -172,10 +173,10 @@ def _enough(
     ids_of = {word: having(catalog, word) for word in finding}
     ids = np.sort(np.concatenate(list(ids_of.values())))
     ids = ids[np.append(True, ids[1:] != ids[:-1])[: len(ids)]]
-    ids_of |= {word: having(catalog, word, ids) for word in others}
+    ids_of |= {word: having(catalog, word) for word in others}
     told = np.zeros(len(ids))
     for word, some in ids_of.items():
-        told[np.searchsorted(ids, some)] += tells[word]
+        told[held_by(ids, some)] += tells[word]
     chosen: Ids = ids[told >= enough]
     return chosen
 
