@@ -163,7 +163,7 @@ def test_a_gallery_shows_every_name_as_text_and_links_to_its_bytes(
 
 
 def test_an_odd_name_may_be_asked_with_and_complained_of(program: Program, folder: bytes) -> None:
-    found = program("query", "--image", folder + b"/" + NAMES["red"][0], "-k", "1", "-0")
+    found = program("query", "--own", "--image", folder + b"/" + NAMES["red"][0], "-k", "1", "-0")
     assert found.stdout == folder + b"/" + NAMES["red"][0] + b"\0"
     for path in (folder + b"/" + BROKEN[0], folder + b"/absent\x1b\n.png"):
         done = program("query", "--image", path)
