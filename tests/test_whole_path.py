@@ -84,6 +84,7 @@ def test_the_whole_path_on_real_photos(shared_data: Path, tmp_path: Path) -> Non
     sentences = run("query", "--image", picture, "--library", library).stdout.splitlines()
     assert len(sentences) == 10
     best = run(
-        *("query", "--image", picture, "--for", "images", "-k", 1, "--library", library, "--paths")
+        *("query", "--image", picture, "--own", "--for", "images", "-k", 1, "--paths"),
+        *("--library", library),
     )
     assert best.stdout.strip() == str(picture)
