@@ -27,6 +27,9 @@ from mmsearch.index.session import Session
 from mmsearch.index.vectors import id_list, table_name
 
 _IDS: Final = "(SELECT value FROM json_each(?))"
+_ALL_READ: Final = (  # ten times as fast as looking for each picture's
+    "SELECT rows = (SELECT count(*) FROM photos) FROM item_tallies WHERE modality = 'image'"
+)
 _UNSIGNED: Final = 1 << 64
 _ADD_LABEL: Final = (
     f"INSERT INTO labels ({LABEL_COLUMNS}, crc) VALUES (?, ?, ?, ?, ?) "
@@ -81,7 +84,7 @@ def without_photo(session: Session) -> list[KnownFile]:
     An older version encoded them. Those that wait to be encoded are read then.
     """
     current = session.rows("SELECT space_id FROM library WHERE space_id IS NOT NULL")
-    if not current:
+    if not current or session.rows(_ALL_READ) == [(1,)]:
         return []
     table = table_name(current[0][0], Modality.IMAGE)
     rows = session.rows(
