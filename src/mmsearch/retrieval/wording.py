@@ -128,13 +128,15 @@ def telling_matches(
     }
     enough = ENOUGH * sum(tells.values()) * (1 - _ROUNDING)
     finding, others = _essential(tells, enough)
+    most = sum(counts[word] for word in finding)
     if any(tells[word] < enough for word in finding):
         ids = _enough(catalog, tells, finding, others, enough)
         among = ids[held_by(ids, among)]
+        most = len(among)
         finding, others = (*finding, *others), ()  # whatever is among these has enough
     wanted = Wanted(finding, others, wording.unwanted)
     many = _many(total)
-    if sum(counts[word] for word in finding) > many:
+    if most > many:
         among = found(catalog, wanted, modality, among)
         if len(among) > many:
             return Matches(among[:k], np.zeros(len(among[:k]), dtype=np.float32))
