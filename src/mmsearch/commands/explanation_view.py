@@ -31,7 +31,8 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
     for ranking in explanation.answered.rankings:
         yield from _searched(ranking)
     if explanation.mode is not Mode.VECTOR:
-        yield f"mode: {explanation.mode}; ranked by words, not by the score"
+        by = "words" if explanation.mode is Mode.TEXT else "words and vectors"
+        yield f"mode {explanation.mode}: ranked by {by}, not by the score"
     if len(explanation.answered.own):
         own = ", ".join(map(str, explanation.answered.own.tolist()))
         yield f"left out, as the question is made of it: item {own}"
