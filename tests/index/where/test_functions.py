@@ -37,7 +37,7 @@ def test_a_path_has_a_folder_a_name_and_an_extension(
 
 def kilometres(a: tuple[float, float], b: tuple[float, float]) -> float:
     """Return the distance that the haversine stands for."""
-    found = haversine(*a, *b)
+    found = haversine(float(a[0]), float(a[1]), *b)
     assert found is not None
     return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, found)))
 
@@ -63,8 +63,19 @@ def test_a_distance_and_its_haversine_agree() -> None:
     assert haversine_of(0) == 0
     assert haversine_of(EARTH_KM * math.pi / 2) == pytest.approx(0.5)
     assert haversine_of(EARTH_KM * math.pi) == haversine_of(1e6) == 1
-    assert haversine(None, 3.0, 1, 2) is None
-    assert haversine(3.0, None, 1, 2) is None
+
+
+@pytest.mark.parametrize("damaged", [None, 3, "3", b"3", math.inf, math.nan])
+def test_what_is_no_degree_is_not_known(damaged: object) -> None:
+    assert haversine(damaged, 3.0, 1, 2) is None
+    assert haversine(3.0, damaged, 1, 2) is None
+
+
+@pytest.mark.parametrize("damaged", [None, 3, 1.5, "/a/b.jpg"])
+def test_what_is_no_path_has_no_parts(damaged: object) -> None:
+    assert name_of(damaged) is None
+    assert folder_of(damaged) is None
+    assert extension_of(damaged) is None
 
 
 def test_a_box_across_the_date_line_has_two_parts() -> None:

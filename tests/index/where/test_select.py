@@ -148,6 +148,7 @@ def test_a_selection_says_how_many_of_how_many(catalog: Catalog) -> None:
     found = select(catalog, parse_condition("DATE >= 2024-06-01"), Modality.IMAGE)
     assert found.plan == "2 of 4 images: date >= 2024-06-01"
     assert (len(found.ids), found.total) == (2, 4)
+    assert not found.ids.flags.writeable
 
 
 def test_pictures_of_which_nothing_was_read_are_counted_where_it_matters(catalog: Catalog) -> None:
@@ -187,6 +188,7 @@ def test_a_path_that_is_not_utf8_is_found(catalog: Catalog) -> None:
         (Near(0, 0, float("inf")), "a distance is not"),
         (Compare("label", Operator.EQUAL, "a\0"), "zero byte"),
         (Compare("label", Operator.EQUAL, "a" * 20_001), "20,001 characters"),
+        (Compare("label", Operator.LIKE, "%a" * 501), "a pattern of 1,002 characters"),
         (OneOf("label", ("a",) * 10_001), "too many values"),
         (OneOf("date", ("2024",) * 501), "too many terms"),
         (AllOf((Known("width"),) * 500), "too many terms"),

@@ -14,6 +14,8 @@ from mmsearch.index.where import dates
 LONGEST_TEXT: Final = 20_000
 """Characters of a condition, and of each text in it."""
 
+_LONGEST_PATTERN: Final = 1_000  # SQLite calls itself for every % of one
+
 
 class Kind(StrEnum):
     """What a column's values are, as messages call them."""
@@ -176,6 +178,10 @@ def check(column: Column, operator: Operator, value: Value) -> None:
         dates.span(value)
         return
     check_text(value)
+    if operator is Operator.LIKE and len(value) > _LONGEST_PATTERN:
+        raise QueryError(
+            f"a pattern of {len(value):,} characters; at most {_LONGEST_PATTERN:,} can be"
+        )
     if column.choices and operator is not Operator.LIKE and value.lower() not in column.choices:
         raise QueryError(f"{column.name} is {' or '.join(map(repr, column.choices))}")
 

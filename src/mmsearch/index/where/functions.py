@@ -1,4 +1,8 @@
-"""What SQLite lacks: the parts of a path that is bytes, and distances on the globe."""
+"""What SQLite lacks: the parts of a path that is bytes, and distances on the globe.
+
+A function that SQL calls must not raise: a value of a type that no row has, which a flipped bit
+can make, is not known.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,37 +14,37 @@ EARTH_KM: Final = 6371.0088
 _MARGIN: Final = 1e-7  # degrees, a centimetre: a box that rounding cannot make too small
 
 
-def name_of(path: bytes | None) -> bytes | None:
+def name_of(path: object) -> bytes | None:
     """Return the last part of an absolute path."""
-    return None if path is None else path[path.rfind(b"/") + 1 :]
+    return path[path.rfind(b"/") + 1 :] if isinstance(path, bytes) else None
 
 
-def folder_of(path: bytes | None) -> bytes | None:
+def folder_of(path: object) -> bytes | None:
     """Return an absolute path without its last part and the slash before it."""
-    return None if path is None else path[: path.rfind(b"/")] or b"/"
+    return (path[: path.rfind(b"/")] or b"/") if isinstance(path, bytes) else None
 
 
-def extension_of(path: bytes | None) -> bytes | None:
+def extension_of(path: object) -> bytes | None:
     """Return what follows the last dot of the name.
 
     None where there is no dot, where it is the first or the last character.
     """
-    if path is None:
+    if not isinstance(path, bytes):
         return None
     dot = path.rfind(b".")
     slash = path.rfind(b"/")
     return path[dot + 1 :] or None if dot > slash + 1 else None
 
 
-def haversine(
-    latitude: float | None, longitude: float | None, north: float, east: float
-) -> float | None:
+def haversine(latitude: object, longitude: object, north: float, east: float) -> float | None:
     """Return the haversine of the angle between two places in degrees, 0 to 1.
 
     It grows with the distance: see `haversine_of`. R. W. Sinnott, "Virtues of the Haversine",
     Sky and Telescope 68 (1984).
     """
-    if latitude is None or longitude is None:
+    if not (isinstance(latitude, float) and isinstance(longitude, float)):
+        return None
+    if not (math.isfinite(latitude) and math.isfinite(longitude)):
         return None
     up = math.sin(math.radians(latitude - north) / 2)
     along = math.sin(math.radians(longitude - east) / 2)

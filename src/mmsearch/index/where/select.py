@@ -44,6 +44,7 @@ def select(catalog: Registry, condition: Condition, modality: Modality) -> Selec
         catalog.define(functions.FUNCTIONS if chosen.functions else {})
         total = _total(catalog, modality)
         ids = _ids(catalog, condition, modality, total)
+        ids.setflags(write=False)
         unread = _unread(catalog, total) if chosen.photos and modality is Modality.IMAGE else None
     plan = f"{len(ids):,} of {total:,} {modality.value}s: {show(condition)}"
     return Selection(ids, total, unread, plan)
