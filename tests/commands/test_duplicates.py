@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 from tests.commands.conftest import Command, Process
 from tests.retrieval.test_duplicates import SPACE, row
 
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, RootKind
+
+
+def blots(seed: int) -> Image.Image:
+    """Draw soft blots that no two seeds have in common, all of about the same mean colour."""
+    values = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((480, 360), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -155,3 +162,25 @@ def test_a_path_that_is_no_text_is_printed_byte_for_byte(
     assert set(done.stdout.split(b"\0")) == {os.fsencode(indexed / "red.png"), odd, b""}
     lines = process("duplicates", "--exact", "--library", tmp_path / "library")
     assert odd + b"\n" in lines.stdout
+
+
+def test_changed_copies_of_a_picture_are_found_among_others(
+    run: Command, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    for seed in range(8):
+        blots(seed).save(folder / f"{seed}.png")
+    blots(3).resize((160, 120)).save(folder / "3 small.jpg", quality=60)
+    ImageEnhance.Brightness(blots(5)).enhance(0.9).save(folder / "5 dark.png")
+    shutil.copy(folder / "3.png", folder / "3 copy.png")
+    assert run("index", folder, "--model", model).exit_code == 0
+    found = json.loads(run("duplicates", "--json").stdout)
+    assert (found["compared"], found["unread"]) == (11, 0)
+    (exact,) = found["exact"]
+    assert {Path(m["path"]).name for m in exact["members"]} == {"3.png", "3 copy.png"}
+    near = {tuple(sorted(Path(m["path"]).stem[0] for m in g["members"])) for g in found["near"]}
+    assert near == {("3", "3"), ("5", "5")}
+    small = next(m for g in found["near"] for m in g["members"] if "small" in m["path"])
+    assert (small["width"], small["height"]) == (160, 120)
+    assert small["distance"] <= 4

@@ -108,6 +108,7 @@ def duplicates(
         wanted = Wanted(exact or not near, nearness, modality, among)
         found = find_duplicates(catalog, wanted)
     sys.stdout.buffer.write(view.printed(found, form))
+    sys.stdout.buffer.flush()
     _say(found, near=nearness is not None)
     if not (found.exact or found.near):
         raise typer.Exit(EXIT_NOTHING)
