@@ -240,8 +240,8 @@ def test_directories_that_point_at_each_other_end() -> None:
 
 
 def test_a_block_that_claims_much_costs_nothing() -> None:
-    huge = (0x9003, ASCII, 0xFFFFFFFF, struct.pack("<I", 8) + b"_")
-    many: list[Entry] = [(0x9286, RATIONAL, 8000, struct.pack("<I", 8) + b"_")] * 60_000
+    huge = (0x9003, ASCII, 0xFFFFFFFF, struct.pack("<I", 8))
+    many: list[Entry] = [(0x9286, RATIONAL, 8000, struct.pack("<I", 8))] * 60_000
     data = block([], [huge, *many])
     began = time.perf_counter()
     assert read_exif(data) == Exif()
