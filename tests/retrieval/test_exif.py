@@ -21,7 +21,7 @@ EXIF, GPS = 0x8769, 0x8825
 
 def directory(at: int, entries: Sequence[Entry], order: str = "<") -> bytes:
     """Return a directory that stands at a place, with its long values behind it."""
-    values, rows = b"", b""
+    values, rows = bytearray(), bytearray()
     behind = at + 2 + 12 * len(entries) + 4
     for tag, kind, count, value in entries:
         rows += struct.pack(f"{order}HHI", tag, kind, count)
@@ -30,7 +30,7 @@ def directory(at: int, entries: Sequence[Entry], order: str = "<") -> bytes:
         else:
             rows += struct.pack(f"{order}I", behind + len(values))
             values += value
-    return struct.pack(f"{order}H", len(entries)) + rows + bytes(4) + values
+    return b"".join([struct.pack(f"{order}H", len(entries)), rows, bytes(4), values])
 
 
 def block(
