@@ -97,7 +97,8 @@ class FileRow:
     """A new or changed picture, with its vector (dim,) float32 in the current space.
 
     A path the catalog knows keeps its id. When the digest is another one, the item's vectors
-    in other spaces are dropped: they describe what the file no longer shows.
+    in other spaces are dropped: they describe what the file no longer shows. So are its facts;
+    without `photo` they are unknown then, and otherwise as they were.
     """
 
     path: bytes
@@ -159,7 +160,7 @@ class Batch:
     """Everything one commit changes; the order within a field does not matter.
 
     `gone`: ids of items to delete. `blank`: ids of items whose file shows nothing readable now:
-    they lose their vectors and keep their rows. `cleared`: paths whose failure no longer stands;
+    they lose their vectors and facts and keep their rows. `cleared`: paths whose failure no longer stands;
     the failure of a path that is committed or moved to is cleared without being named.
     """
 
