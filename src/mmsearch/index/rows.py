@@ -160,8 +160,8 @@ class Batch:
     """Everything one commit changes; the order within a field does not matter.
 
     `gone`: ids of items to delete. `blank`: ids of items whose file shows nothing readable now:
-    they lose their vectors and facts and keep their rows. `cleared`: paths whose failure no longer stands;
-    the failure of a path that is committed or moved to is cleared without being named.
+    they lose their vectors and facts and keep their rows. `cleared`: paths whose failure no
+    longer stands; that of a path that is committed or moved to is cleared without being named.
     """
 
     files: tuple[FileRow, ...] = ()

@@ -43,8 +43,9 @@ _DEFECTIVE: Final = (EOFError, OSError, ValueError, struct.error)
 class Decoded:
     """What came of one file.
 
-    `digest`: hex SHA-256, None when not even its bytes could be read; `pixels` None: see
-    `reason`. `photo`: what the file says of the picture, None without pixels. `read` in seconds by the clock, `decode` and `preprocess` in those of a processor.
+    `digest`: hex SHA-256, None when not even its bytes could be read; `pixels` and `photo` (what
+    the file says of the picture) None: see `reason`. `read` in seconds by the clock, `decode` and
+    `preprocess` in those of a processor.
     """
 
     digest: str | None = None
