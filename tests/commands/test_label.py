@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.commands.conftest import Command
+from tests.commands.conftest import Command, Process
 
 from mmsearch.index.catalog import Catalog
 
@@ -191,3 +191,17 @@ def test_labels_from_the_model_are_refused_with_a_reason(
         assert (done.exit_code, done.stdout) == (2, ""), words
         assert said in done.stderr, words
         assert len(_lines(done.stderr)) == 1, words
+
+
+def test_names_that_are_no_text_can_be_labelled(
+    run: Command, process: Process, indexed: Path, model: Path
+) -> None:
+    odd = os.path.join(os.fsencode(indexed), b"caf\xe9\n.png")  # noqa: PTH118 - bytes
+    os.rename(indexed / "red.png", odd)  # noqa: PTH104 - bytes
+    assert run("index", indexed, "--model", model).exit_code == 0
+    assert process("label", odd, "--add", "odd").returncode == 0
+    shown = process("label", odd).stdout
+    assert shown == os.fsencode(indexed) + b"/caf\xe9\\n.png\todd\n"
+    assert process("label", odd, "--csv").stdout.count(odd) == 1
+    (record,) = json.loads(process("label", "--where", "label = 'odd'", "--json").stdout)
+    assert os.fsencode(record["path"]) == odd
