@@ -126,11 +126,18 @@ def _camera(text: str) -> "Condition":
 
 
 def _label(text: str) -> "Condition":
+    """Return that a label is given, written as labels are kept: see `labelling.clean_label`."""
+    import unicodedata
+
     from mmsearch.conditions import Compare, Operator
+    from mmsearch.errors import QueryError
     from mmsearch.index.where.columns import check_text
 
     check_text(text)
-    return Compare("label", Operator.EQUAL, text)
+    label = unicodedata.normalize("NFC", " ".join(text.split()))
+    if not label:
+        raise QueryError("a label's name is needed, such as holiday")
+    return Compare("label", Operator.EQUAL, label)
 
 
 def _near(text: str) -> "Condition":
