@@ -166,3 +166,16 @@ def test_checking_does_not_stop_a_writer(library: Path) -> None:
         assert next(findings, None) is None
         catalog.commit(Batch(gone=(2,)))
     assert list(check_catalog(library)) == []
+
+
+def test_a_table_whose_columns_have_other_names_is_found(library: Path) -> None:
+    connection = sqlite3.connect(library / database.FILE, isolation_level=None)
+    connection.execute("PRAGMA writable_schema = 1")
+    connection.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, 'id INTEGER', 'ID_ INTEGER') "
+        "WHERE name = 'spaces'"
+    )
+    connection.close()
+    found = errors(library)
+    assert any("no such column: id" in finding.what for finding in found), found
+    assert Remedy.RESCUE in {finding.remedy for finding in found}

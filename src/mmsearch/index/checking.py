@@ -66,11 +66,11 @@ def check_catalog(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
             version = database.schema_version(connection)
             source.spaces()
         except database.UNREADABLE as problem:
-            yield from _integrity(source)
+            yield from _guarded(_integrity, source)
             yield _failed(source, problem)
             return
         if version < database.SCHEMA_VERSION:
-            yield from _integrity(source)
+            yield from _guarded(_integrity, source)
             yield notice("an older mmsearch wrote it: no checksums yet", "run `mmsearch index`")
             return
         for step in _STEPS:
