@@ -163,6 +163,16 @@ def test_a_condition_that_holds_for_nothing_finds_nothing(library: Library) -> N
     assert library.search("x", where="id > 99") == []
 
 
+def test_pictures_of_which_little_is_known_are_said_when_a_condition_asks(
+    library: Library,
+) -> None:
+    library.search("x", where="name = 'x.jpg'")
+    assert library.warnings == []
+    assert library.search("x", where="width > 10") == []
+    (said,) = library.warnings
+    assert "of 5 pictures nothing is known but the file" in said
+
+
 class _Level:
     """Chance reaches 0.5 among pictures, and 0.97 among sentences."""
 
