@@ -31,7 +31,7 @@ from mmsearch.conditions import (
     Value,
 )
 from mmsearch.errors import QueryError
-from mmsearch.index.where import bounds, columns, literals, sql
+from mmsearch.index.where import bounds, columns, dates, literals, sql
 from mmsearch.index.where.columns import Column
 from mmsearch.index.where.tokens import Kind, Token, before, tokens
 
@@ -234,12 +234,8 @@ class _Parser:
             low = self.value(column)
             self._need("AND")
             high = self.value(column)
-            return AllOf(
-                (
-                    Compare(column.name, Operator.AT_LEAST, low),
-                    Compare(column.name, Operator.AT_MOST, high),
-                )
-            )
+            ends = ((Operator.AT_LEAST, low), (Operator.AT_MOST, high))
+            return AllOf(tuple(Compare(column.name, operator, value) for operator, value in ends))
         raise self._refused(expected)
 
     def _values(self, column: Column) -> tuple[Value, ...]:
@@ -268,7 +264,7 @@ class _Parser:
     def _date(self) -> str:
         token = self._next
         if token.says("TODAY", "YESTERDAY"):
-            return literals.days_before(0 if self._take().says("TODAY") else 1, self._today)
+            return dates.days_before(0 if self._take().says("TODAY") else 1, self._today)
         if token.kind is Kind.TEXT:
             return literals.text(self._take().text)
         if token.kind is Kind.DATE:
@@ -282,7 +278,7 @@ class _Parser:
         self._need("AGO")
         return self._at(
             token,
-            lambda: literals.days_before(days * literals.whole(token.text), self._today),
+            lambda: dates.days_before(days * literals.whole(token.text), self._today),
         )
 
     def _plain(self, column: Column) -> Value:

@@ -1,11 +1,9 @@
-"""What the values of a condition mean: texts in quotes, numbers with units, days ago."""
+"""What the values of a condition mean: texts in quotes, numbers with units."""
 
 import math
-from datetime import date
 from typing import Final
 
 from mmsearch.errors import QueryError
-from mmsearch.index.where import dates
 from mmsearch.index.where.columns import Column
 
 _LONGEST_NUMBER: Final = 40  # characters
@@ -51,8 +49,3 @@ def measured(written: str, unit: str, column: Column) -> int | float:
 
     value = Decimal(written) * factor
     return int(value) if value == value.to_integral_value() else float(value)
-
-
-def days_before(days: int, today: date | None) -> str:
-    """Return the date so many days before today."""
-    return dates.days_before(days, today)
