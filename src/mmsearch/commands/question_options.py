@@ -40,7 +40,7 @@ ExplainOption = Annotated[
     bool,
     typer.Option(
         "--explain",
-        help="Say on stderr what each term contributed and how was searched; in JSON, "
+        help="Say on stderr what each term contributed and how the search was done; in JSON, "
         "print {hits, explanation}.",
     ),
 ]

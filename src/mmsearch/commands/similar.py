@@ -85,8 +85,8 @@ def similar(
 ) -> None:
     """Find what is most like some items of the library, which are not among the answers.
 
-    Prints what `mmsearch query` prints. No picture is read and no network is run: the items'
-    vectors are compared. The exit code is 1 when nothing was found, 2 after an error.
+    Prints what `mmsearch query` prints. The items' vectors are compared, so that the question
+    takes no network. The exit code is 1 when nothing was found, 2 after an error.
     """
     from mmsearch.commands.answering import answer
 

@@ -1,4 +1,4 @@
-"""Why the answers of a question are what they are: each term's share, and how was searched.
+"""Why the answers of a question are what they are: each term's share, and the way of the search.
 
 A query's vector is q = sum c_i t_i over the vectors of its terms, so that a score is the sum of
 one contribution a term: q . v = sum c_i (t_i . v), a coefficient times a cosine. A coefficient is
