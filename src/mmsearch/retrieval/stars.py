@@ -118,7 +118,8 @@ class Pictures:
                 self.cut += 1
                 break
             some = candidates[start : start + _BLOCK]
-            scores = self._vectors[some].astype(np.float32) @ own
+            rows = self._vectors[some].astype(np.float32)
+            scores = np.einsum("nd,d->n", rows, own)  # BLAS would wake its threads
             taken = scores >= near.least(mark, self._fingerprints[some])
             kept.append(some[taken])
             cosines.append(scores[taken])
