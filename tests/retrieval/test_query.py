@@ -66,7 +66,7 @@ def test_projecting_takes_out_a_share_of_what_points_to_the_negative_term(
     weight: float, rest: list[float]
 ) -> None:
     direction = combine(_rows([0.6, 0.8, 0], [0, 1, 0]), [1.0, weight], Negation.PROJECT)
-    np.testing.assert_allclose(direction.vector[0], rest / np.linalg.norm(rest), atol=1e-6)
+    np.testing.assert_allclose(direction.vector, unit_rows([rest]), atol=1e-6)
 
 
 def test_projecting_takes_out_nothing_that_is_not_there() -> None:
