@@ -18,6 +18,7 @@ from mmsearch.core import (
     Hit,
     ImageTerm,
     ItemTerm,
+    Matches,
     Modality,
     Mode,
     Negation,
@@ -26,7 +27,11 @@ from mmsearch.core import (
     TextTerm,
 )
 from mmsearch.errors import ConfigError, InputError
+from mmsearch.index import generation as files
 from mmsearch.index.catalog import Catalog
+from mmsearch.index.policy import Policy
+from mmsearch.index.rows import Batch, Generation, MovedRow, Stamp
+from mmsearch.index.sources import Way
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.asking import Asking
 from mmsearch.retrieval.library import Library
@@ -206,6 +211,56 @@ def test_what_words_rank_is_cut_off_without_losing_better_answers(tmp_path: Path
         query = Query((TextTerm("dog"), TextTerm("x")), 5, mode=Mode.TEXT, min_score=0.5)
         found = _found(library.search(query))
         assert found == [(number, 0.888) for number in (31, 32, 33, 34, 35)]
+
+
+def test_a_commit_between_selecting_and_ranking_lets_nothing_through(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "name LIKE 'x%'"
+    expected = library.search("x", where=where)
+    search = IndexStore.search
+
+    def with_a_commit(store: IndexStore, *args: Any, **flags: Any) -> list[Matches]:
+        """Let another process move one picture to a name that does not fit, and delete one."""
+        monkeypatch.setattr(IndexStore, "search", search)
+        with Catalog.open(library.directory, write=True) as writer:
+            writer.commit(Batch(moved=(MovedRow(1, b"/photos/z.2.jpg", 1, 1),), gone=(5,)))
+        return search(store, *args, **flags)
+
+    monkeypatch.setattr(IndexStore, "search", with_a_commit)
+    assert library.search("x", where=where) == expected
+    assert _ids(library.search("x", where=where)) == [4]
+
+
+def test_an_index_file_that_is_replaced_between_selecting_and_ranking_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Policy(changes=1, scan_below=0, few=2, few_opened=2)
+    vectors = unit_rows(np.random.default_rng(0).normal(size=(200, 3)).tolist())
+    pictures = {f"p{n}": row for n, row in enumerate(vectors.tolist())}
+    toy_library(tmp_path / "toy", pictures).close()
+
+    def write(gone: tuple[int, ...]) -> None:
+        with Catalog.open(tmp_path / "toy", write=True) as writer:
+            writer.commit(Batch(gone=gone))
+            IndexStore(writer, tmp_path / "toy", policy).refresh(ToyEncoder.space)
+
+    write((1,))
+    check = files.check
+
+    def replaced_meanwhile(path: Path, known: Generation) -> Stamp | None:
+        monkeypatch.setattr(files, "check", check)
+        write(tuple(range(2, 101)))
+        return check(path, known)
+
+    monkeypatch.setattr(files, "check", replaced_meanwhile)
+    catalog = Catalog.open(tmp_path / "toy")
+    store = IndexStore(catalog, tmp_path / "toy", policy)
+    with Library(catalog, store, ToyEncoder()) as library:
+        found = _ids(library.search("x", where="id > 50"))
+        assert library.warnings == []
+        assert found == _by_brute_force(library, Query((TextTerm("x"),)))
+        assert store.routes[Modality.IMAGE].way is Way.INDEX
 
 
 @pytest.mark.parametrize("weight", [0.0, float("nan"), float("inf"), 1001.0, -1001.0])

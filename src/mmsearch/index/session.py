@@ -76,6 +76,11 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether what is read now is of one moment."""
+        return self._in_snapshot
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let everything read inside see one moment, whatever a writer commits meanwhile."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmsearch.index.truth import Questions
 
 
-class _ReplacedError(Exception):
+class ReplacedError(Exception):
     """The recorded index file is not there: a writer may have replaced it meanwhile."""
 
 
@@ -63,12 +63,15 @@ class IndexStore:
 
         `among` None means no filter; empty means that nothing can be found. Raises
         SpaceMismatchError when the library never held that space, ConfigError when queries
-        do not fit it, UnsoundLibraryError when the catalog is damaged.
+        do not fit it, UnsoundLibraryError when the catalog is damaged. Inside a snapshot
+        ReplacedError: the same search in a later one answers.
         """
         check_queries(queries, space.dim, k)
         try:
             return self._answer(space, modality, queries, k, among)
-        except _ReplacedError:
+        except ReplacedError:
+            if self._catalog.in_snapshot:
+                raise
             return self._answer(space, modality, queries, k, among)
 
     def needs_engine(self, space: Space, modality: Modality) -> bool:
@@ -169,7 +172,7 @@ class IndexStore:
             if known.number in self._missing:
                 return None
             self._missing.add(known.number)
-            raise _ReplacedError from error
+            raise ReplacedError from error
         except (OSError, UnsoundLibraryError):
             return None
         return index if (len(index), index.dim) == (known.rows, known.space.dim) else None

@@ -6,9 +6,10 @@ it, and then the rankings are merged.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from mmsearch.core import (
 )
 from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.store import IndexStore
+from mmsearch.index.store import IndexStore, ReplacedError
 from mmsearch.retrieval.query import Direction, combine, merge_by_rank
 from mmsearch.retrieval.vocabulary import unknown_words
 
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from mmsearch.retrieval.hybrid import Blend, Search
     from mmsearch.retrieval.narrowing import Narrowed
     from mmsearch.retrieval.wording import Wording
-
-_TRIES: Final = 3  # to find what a writer does not delete at the same moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +105,38 @@ class Asking:
     space: Space
 
     def ask(self, query: Query) -> Answered:
-        """Answer a question, best first, ties by id. Raises what encoding its terms raises."""
+        """Answer a question, best first, ties by id. Raises what encoding its terms raises.
+
+        What may answer, its ranking and the items are those of one moment, so that nothing that
+        is committed meanwhile lets through what does not fit.
+        """
         rows = self._vectors(query.terms)
         direction = combine(rows, [term.weight for term in query.terms], query.negation)
-        own = self._own(query)
         wording = self._wording(query)
-        asked = _Asked(query, direction.vector, own, wording)
-        for _ in range(_TRIES):
-            rankings = tuple(
-                self._ranking(asked, modality)
-                for modality in ([query.target] if query.target else Modality)
-            )
-            found = merge_by_rank([ranking.matches for ranking in rankings], query.k)
-            items = self.catalog.found_items(self.space, [number for number, _ in found])
-            if len(items) == len(found):  # else a writer has deleted one of them just now
-                break
+        while True:  # in a later moment, when a writer has replaced the index file of this one
+            with suppress(ReplacedError), self.catalog.snapshot():
+                own = self._own(query)
+                rankings = self._rankings(_Asked(query, direction.vector, own, wording))
+                hits = self._hits(query, rankings)
+                if wording is not None and wording.unknown:
+                    self._tell(wording, seen=bool(hits))
+                return Answered(query, hits, rows, direction, own, wording, rankings)
+
+    def _rankings(self, asked: _Asked) -> tuple[Ranking, ...]:
+        targets = [asked.query.target] if asked.query.target else Modality
+        return tuple(self._ranking(asked, modality) for modality in targets)
+
+    def _hits(self, query: Query, rankings: Sequence[Ranking]) -> tuple[Hit, ...]:
+        """Return the k first of all rankings with their items."""
+        found = merge_by_rank([ranking.matches for ranking in rankings], query.k)
+        items = self.catalog.found_items(self.space, [number for number, _ in found])
         weak = {number for ranking in rankings for number in ranking.weak}
+        # A damaged table of words may have found what is no item any more.
         there = [(number, score) for number, score in found if number in items]
-        hits = tuple(
+        return tuple(
             Hit(rank, score, items[number], number in weak)
             for rank, (number, score) in enumerate(there, start=1)
         )
-        if wording is not None and wording.unknown:
-            self._tell(wording, seen=bool(hits))
-        return Answered(query, hits, rows, direction, own, wording, rankings)
 
     def load_ahead(self, query: Query) -> None:
         """Begin to load what the first question needs, which has a sentence in it."""
