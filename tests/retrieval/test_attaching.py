@@ -144,6 +144,19 @@ def test_a_file_that_is_gone_leaves_its_captions(library: Library, photos: Path)
     assert captions(library) == {"red": ("a wall",)}
 
 
+def test_a_file_that_was_gone_holds_again_when_it_is_back(library: Library, photos: Path) -> None:
+    first = said(photos / "a.csv", "red.png,one")
+    second = said(photos / "b.csv", "red.png,two")
+    library.add(photos, with_captions(first, second))
+    away = second.rename(photos / "b.away")
+    said(first, "red.png,three", seconds=5)
+    library.refresh()
+    assert captions(library) == {"red": ("three",)}
+    away.rename(second)  # as it was, with its time
+    assert library.refresh().captioned == 1
+    assert captions(library) == {"red": ("two",)}
+
+
 def test_a_known_file_that_cannot_be_read_any_more_is_a_problem(
     library: Library, photos: Path
 ) -> None:

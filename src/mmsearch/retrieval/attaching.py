@@ -8,7 +8,7 @@ were not there the last time. A file that is not there now changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from mmsearch.index.caption_files import (
 )
 from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.captions import Problem
-from mmsearch.retrieval.captions.listed import Entry, Listed, read_listed, stamp_of
+from mmsearch.retrieval.captions.listed import NO_STAMP, Entry, Listed, read_listed, stamp_of
 from mmsearch.retrieval.fusing import fuse
 from mmsearch.retrieval.locating import locate
 from mmsearch.retrieval.report import IngestReport
@@ -103,7 +103,8 @@ def _all_files(
     for note in known:
         if note.path in last_given:
             continue
-        notes[note.path] = note
+        # One that cannot be read now is read when it can be: others may have been read meanwhile.
+        notes[note.path] = replace(note, stamp=NO_STAMP)
         if not stamp_of(Path(note.path)):
             continue
         try:
