@@ -2,6 +2,7 @@
 
 import math
 import os
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -131,6 +132,9 @@ def _compares(row: Row, column: str, operator: Operator, value: Value) -> bool:
         wanted_plain = wanted_plain.removeprefix(b".")
     if column == "folder" and operator is not Operator.LIKE and wanted_plain != b"/":
         wanted_plain = wanted_plain.rstrip(b"/") if isinstance(wanted_plain, bytes) else 0
+    if column == "label" and operator is Operator.EQUAL and not str(value).isascii():
+        folded = unicodedata.normalize("NFC", str(value)).casefold()
+        return folded in [label.casefold() for label in row.labels]
     return any(_matches(one, operator, wanted_plain) for one in row.values.get(column, []))
 
 

@@ -53,7 +53,19 @@ _WORDS = (
     *catalogs.LABELS,
     *catalogs.CAPTIONS,
     *catalogs.SENTENCES,
-    *("jpg", "JPG", ".jpg", "tif", "dots.tif", "/a.jpg", "x' OR 1=1 --", '"', "\\", "/"),
+    *(
+        "\u00c9T\u00c9",
+        "jpg",
+        "JPG",
+        ".jpg",
+        "tif",
+        "dots.tif",
+        "/a.jpg",
+        "x' OR 1=1 --",
+        '"',
+        "\\",
+        "/",
+    ),
 )
 _PATTERN_PARTS = st.sampled_from(["%", "_", "__", "%.", "a", "A", "/", "jpg", "dog", "\u00fc", "'"])
 

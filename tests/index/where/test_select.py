@@ -259,3 +259,20 @@ def test_selecting_needs_no_right_to_write(catalog: Catalog) -> None:
     with Catalog.open(catalog.directory) as reader:
         assert reader.space() == SPACE
         assert ids(reader, "name LIKE '%i%' AND NOT near(0, 0, 1)") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label = '\u00fcbungsstra\u00dfe'",
+        "label = '\u00dcBUNGSSTRA\u00dfE'",
+        "label = 'U\u0308bungsstrasse'",
+        "label IN ('nothing', '\u00dcBUNGSSTRASSE')",
+        "width > 1 AND label = '\u00dcBUNGSSTRASSE'",
+        "NOT NOT label = '\u00dcBUNGSSTRASSE'",
+    ],
+)
+def test_labels_of_any_case_are_one_beyond_a_to_z_as_well(catalog: Catalog, text: str) -> None:
+    label = LabelChange(3, "\u00dcbungsstra\u00dfe", LabelSource.USER, None)
+    attributes.set_labels(catalog, [label])
+    assert ids(catalog, text) == [3]

@@ -36,6 +36,13 @@ def extension_of(path: object) -> bytes | None:
     return path[dot + 1 :] or None if dot > slash + 1 else None
 
 
+def folded(text: object) -> bytes | None:
+    """Return UTF-8 text without regard to case; what is not UTF-8 stays as it is."""
+    if not isinstance(text, bytes):
+        return None
+    return text.decode("utf-8", "surrogateescape").casefold().encode("utf-8", "surrogateescape")
+
+
 def haversine(latitude: object, longitude: object, north: float, east: float) -> float | None:
     """Return the haversine of the angle between two places in degrees, 0 to 1.
 
@@ -85,6 +92,7 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "mmsearch_name": name_of,
     "mmsearch_folder": folder_of,
     "mmsearch_extension": extension_of,
+    "mmsearch_folded": folded,
     "mmsearch_haversine": haversine,
 }
 """By the names that SQL calls them."""

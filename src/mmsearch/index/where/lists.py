@@ -7,7 +7,7 @@ from mmsearch.conditions import Compare, Condition, Operator, Under
 from mmsearch.index import selection
 from mmsearch.index.where.bounds import check_path
 from mmsearch.index.where.columns import COLUMNS, check
-from mmsearch.index.where.texts import TEXT, Fragment, raw_text
+from mmsearch.index.where.texts import Fragment, label_equals
 
 
 def listed(condition: Condition) -> Fragment | None:
@@ -22,9 +22,8 @@ def listed(condition: Condition) -> Fragment | None:
         case Compare(name, Operator.EQUAL, value) if name.lower() == "label":
             column = COLUMNS["label"]
             check(column, Operator.EQUAL, value)
-            test = f"{column.sql} COLLATE NOCASE = {TEXT}"
-            values = (raw_text(column, str(value)),)
-            return Fragment(f"SELECT DISTINCT item_id FROM labels WHERE {test}", values)
+            test = label_equals(column, str(value))
+            return Fragment(f"SELECT DISTINCT item_id FROM labels WHERE {test.sql}", test.values)
         case _:
             return None
 

@@ -35,6 +35,7 @@ from mmsearch.index.where.texts import (
     TEXT,
     Fragment,
     as_text,
+    label_equals,
     path_equals,
     path_like,
     raw_pattern,
@@ -172,7 +173,8 @@ class _Compiler:
             check(column, Operator.EQUAL, value)
         if not values:
             return "0"
-        if column.kind is Kind.DATE or (column.raw and len(values) <= _FEW):
+        one_by_one = column.raw and len(values) <= _FEW
+        if column.kind is Kind.DATE or one_by_one or _beyond_ascii(column, values):
             self._count(0, len(values))
             tests = [self._compare(column, Operator.EQUAL, value) for value in values]
             return f"({' OR '.join(tests)})"
@@ -219,11 +221,19 @@ def _text_compares(column: Column, operator: Operator, value: str) -> Fragment:
         if column.raw:
             return path_like(column, pattern)
         return Fragment(_within(column, f"{column.sql} LIKE {TEXT}"), (pattern,))
+    if column.source is Source.LABELS and operator is Operator.EQUAL:
+        equal = label_equals(column, value)
+        return Fragment(_within(column, equal.sql), equal.values)
     raw = raw_text(column, value)
     if column.raw and operator is Operator.EQUAL:
         return path_equals(column, raw)
     test = f"{as_text(column)} COLLATE NOCASE {operator} {TEXT}"
     return Fragment(_within(column, test), (raw,))
+
+
+def _beyond_ascii(column: Column, values: tuple[Value, ...]) -> bool:
+    """Return whether labels are compared with letters whose case SQLite does not know."""
+    return column.source is Source.LABELS and not all(str(value).isascii() for value in values)
 
 
 def _within(column: Column, test: str) -> str:

@@ -5,6 +5,7 @@ compared by what the whole path begins or ends with, wherever that says the same
 """
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,23 @@ def raw_text(column: Column, value: str) -> bytes:
     """Return the bytes that a text column is compared with: `.jpg` as jpg, `/a/` as /a."""
     raw = raw_pattern(column, value)
     return (raw.rstrip(b"/") or raw[:1]) if column.name == "folder" else raw
+
+
+def label_equals(column: Column, value: str) -> Fragment:
+    """Return whether a label equals a text in any case, as labels of any case are one.
+
+    SQLite knows the case of A to Z. Beyond, each name is folded once instead of each row: LIMIT
+    keeps the test out of the list of names.
+    """
+    if value.isascii():
+        return Fragment(f"{column.sql} COLLATE NOCASE = {TEXT}", (raw_text(column, value),))
+    folded = unicodedata.normalize("NFC", value).casefold()
+    names = "SELECT DISTINCT name FROM labels LIMIT -1"
+    return Fragment(
+        f"{column.sql} IN (SELECT name FROM ({names}) "
+        "WHERE mmsearch_folded(CAST(name AS BLOB)) = ?)",
+        (folded.encode("utf-8", "surrogateescape"),),
+    )
 
 
 def path_equals(column: Column, raw: bytes) -> Fragment:
