@@ -4,9 +4,9 @@
 
     size = asked or batch_size(encoder, Modality.IMAGE, say=print)
 
-measures the first time that a network is used here (at most some four seconds) and reads the file from
-then on. What is kept can be lost or thrown away at any time: a damaged file is begun anew, and
-one that cannot be written costs the next run a measurement.
+measures the first time that a network is used here (at most some four seconds) and reads the
+file from then on. What is kept can be lost or thrown away at any time: a damaged file is begun
+anew, and one that cannot be written costs the next run a measurement.
 """
 
 import json
