@@ -10,6 +10,7 @@ from tests.index.conftest import OTHER, SPACE, behind, one_hot, picture, sentenc
 
 from mmsearch.core import Modality, Photo
 from mmsearch.index import attributes, database
+from mmsearch.index.caption_files import CaptionFile, caption_files, set_caption_files
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
 from mmsearch.index.checksums import row_checksum
@@ -96,6 +97,15 @@ def test_damaged_rows_are_found_counted_and_left_out(
     left = rows(library, table)
     assert len(left) == len(before) - 1
     assert set(left) < set(before)
+
+
+def test_files_of_captions_are_read_again_for_what_was_lost(library: Path) -> None:
+    with Catalog.open(library, write=True) as catalog:
+        set_caption_files(catalog, [CaptionFile("/photos/c.csv", "stamp", 1, 6)])
+    behind(library, "UPDATE captions SET text = 'x' WHERE item_id = 2 AND place = 0")
+    assert salvaged(library).dropped_rows == {"captions": 1}
+    with Catalog.open(library) as catalog:
+        assert caption_files(catalog) == [CaptionFile("/photos/c.csv", "", 1, 6)]
 
 
 def test_a_vector_that_may_be_fused_or_not_is_left_out(library: Path) -> None:

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
-from typing import Final
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from mmsearch.index.registry import Registry
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SETTING: Final = "captions:files"
 
@@ -42,3 +45,15 @@ def last_id(registry: Registry) -> int:
     """Return the highest id that the library has given to an item; 0 when there was none."""
     rows = registry.rows("SELECT seq FROM sqlite_sequence WHERE name = 'items'")
     return int(rows[0][0]) if rows else 0
+
+
+def to_read_again(connection: "sqlite3.Connection") -> None:
+    """Note that all files are to be read again: what was read of them may be lost."""
+    row = connection.execute("SELECT value FROM settings WHERE key = ?", (SETTING,)).fetchone()
+    try:
+        files = [CaptionFile(*known) for known in json.loads(row[0])] if row else []
+    except (ValueError, TypeError):  # a damaged setting that was kept as it was read
+        return
+    if files:
+        value = json.dumps([astuple(replace(file, stamp="")) for file in files])
+        connection.execute("UPDATE settings SET value = ? WHERE key = ?", (value, SETTING))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from mmsearch.core import Modality
-from mmsearch.index import database
+from mmsearch.index import caption_files, database
 from mmsearch.index.checking_attributes import TABLES
 from mmsearch.index.checksums import row_checksum
 from mmsearch.index.fusing import unsettle
@@ -40,6 +40,7 @@ def copy_attributes(
     for space_id in spaces:
         _drop_unknown(source, target, space_id)
     unsettle(target)  # captions that were lost are to be missed
+    caption_files.to_read_again(target)  # and to come back where a file says them
     return dropped
 
 
