@@ -134,6 +134,19 @@ def test_labels_come_together_and_a_persons_counts_more(tmp_path: Path) -> None:
     )
 
 
+def test_labels_of_another_case_come_in_the_spelling_of_the_library(tmp_path: Path) -> None:
+    first, second = b"/far/photos/a.jpg", b"/far/photos/b.jpg"
+    user, auto = LabelSource.USER, LabelSource.AUTO
+    into = made(tmp_path / "into", picture(first, 1))
+    other = made(tmp_path / "other", picture(first, 1), picture(second, 2))
+    give(into, first, ("Beach", auto, 0.5), ("\u00dcbung", user, None))
+    give(other, first, ("beach", user, None), ("\u00fcbung", auto, 0.5))
+    give(other, second, ("\u00fcbung", user, None), ("beach", auto, 0.5))
+    merge(other, into)
+    assert named(into, first)[1] == (Label("Beach", user, None), Label("\u00dcbung", user, None))
+    assert named(into, second)[1] == (Label("Beach", auto, 0.5), Label("\u00dcbung", user, None))
+
+
 def test_captions_come_only_to_pictures_without_any(tmp_path: Path) -> None:
     with_ours, without = b"/far/photos/a.jpg", b"/far/photos/b.jpg"
     rows = picture(with_ours, 1), picture(without, 2)

@@ -7,6 +7,7 @@ there are none. What this library has forgotten stays forgotten.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,12 @@ class Placer:
         self._catalog = catalog
         self._forgotten = Scope(selection.forgotten(catalog))
         self._roots = {(root.raw, root.kind): root.id for root in catalog.roots()}
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """Every label of the library by what it is without regard to case."""
+        names = [*attributes.label_counts(self._catalog)]
+        return {name.casefold(): name for name in reversed(names)}
 
     def place(self, chunk: Chunk) -> None:
         """Write what a chunk brings; when this returns, it is on the disk."""
@@ -164,17 +171,21 @@ class Placer:
             attributes.set_photos(self._catalog, facts)
 
     def _attach_labels(self, records: dict[int, Record]) -> None:
-        """Add the labels that an item has not; a person's takes the place of a model's."""
+        """Add the labels that an item has not; a person's takes the place of a model's.
+
+        Labels of any case are one, in the spelling that this library has.
+        """
         known = attributes.labels(self._catalog, [*records])
         changes = []
         for number, record in records.items():
-            own = {label.name: label.source for label in known.get(number, ())}
-            changes += [
-                LabelChange(number, label.name, label.source, label.score)
-                for label in record.labels
-                if label.name not in own
-                or (label.source, own[label.name]) == (LabelSource.USER, LabelSource.AUTO)
-            ]
+            own = {label.name.casefold(): label for label in known.get(number, ())}
+            for label in record.labels:
+                key = label.name.casefold()
+                held = own.get(key)
+                if held and (label.source, held.source) != (LabelSource.USER, LabelSource.AUTO):
+                    continue
+                name = held.name if held else self._spellings.setdefault(key, label.name)
+                changes.append(LabelChange(number, name, label.source, label.score))
         if changes:
             attributes.set_labels(self._catalog, changes)
 
