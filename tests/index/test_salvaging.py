@@ -99,6 +99,19 @@ def test_damaged_rows_are_found_counted_and_left_out(
     assert set(left) < set(before)
 
 
+def test_labels_on_a_page_that_is_gone_are_counted(library: Path) -> None:
+    connection = sqlite3.connect(library / database.FILE)
+    query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = 'labels'"
+    ((page,),) = connection.execute(query).fetchall()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with (library / database.FILE).open("r+b") as file:
+        file.seek((page - 1) * database.PAGE_SIZE)
+        file.write(b"\x0a\0\0\0\0" + database.PAGE_SIZE.to_bytes(2, "big") + b"\0")
+    assert salvaged(library).dropped_rows == {"labels": COUNT + 1}
+    assert rows(library, "labels") == []
+
+
 def test_files_of_captions_are_read_again_for_what_was_lost(library: Path) -> None:
     with Catalog.open(library, write=True) as catalog:
         set_caption_files(catalog, [CaptionFile("/photos/c.csv", "stamp", 1, 6)])

@@ -32,6 +32,8 @@ def copy_attributes(
         insert = _insert(table, f"SELECT 1 FROM items WHERE {where}")
         for row in _sound(source, table, high, dropped):
             target.execute(insert, (*row, row[0]))
+    if gone := max(_gone_labels(source, target), dropped.get("labels", 0)):
+        dropped["labels"] = gone
     for row in _sound(source, "fused", high, dropped):
         if row[0] in spaces:
             vectors = table_name(row[0], Modality.IMAGE)
@@ -59,6 +61,20 @@ def _sound(
             yield row
         else:
             dropped[table] = dropped.get(table, 0) + 1
+
+
+def _gone_labels(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Return how many labels of kept items the index of names still has and the table has not.
+
+    A page of the table that cannot be read loses some hundred rows that nobody would miss.
+    """
+    try:
+        named = set(source.execute("SELECT item_id, name FROM labels INDEXED BY labels_name"))
+    except database.UNREADABLE:  # there is nothing more to go by
+        return 0
+    gone = named - set(target.execute("SELECT item_id, name FROM labels"))
+    kept = {number for (number,) in target.execute("SELECT id FROM items")}
+    return sum(1 for number, _ in gone if number in kept)
 
 
 def _drop_unknown(source: sqlite3.Connection, target: sqlite3.Connection, space_id: int) -> None:
