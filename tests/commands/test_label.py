@@ -97,7 +97,7 @@ def test_a_file_labels_and_what_it_names_in_vain_is_said_with_the_line(
     [
         ([], "say what to do"),
         (["--add", "x"], "say what to label"),
-        (["1", "--list"], "say what to do"),
+        (["1", "--list"], "exclude each other"),
         (["1", "--add", " "], "empty"),
         (["99", "--add", "x"], "no item 99"),
         (["nowhere", "--add", "x"], "holds nothing"),
@@ -183,7 +183,7 @@ def test_labels_from_the_model_are_refused_with_a_reason(
         ("--auto", "none.txt"): "cannot be read",
         ("--auto", "names.txt", "--threshold", "7"): "from -1 to 1",
         ("--auto", "names.txt", "--template", "a photo"): "hold {} once",
-        ("--auto", "names.txt", "--list"): "say what to do",
+        ("--auto", "names.txt", "--list"): "exclude each other",
         ("--list", "--dry-run"): "belong to --auto",
         (str(indexed), "--threshold", "0.5"): "belong to --auto",
     }.items():

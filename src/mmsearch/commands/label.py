@@ -120,11 +120,7 @@ def label(
         raise InputError("--json and --csv exclude each other; give one of them")
     changing = bool(add or remove)
     asked = bool(items or where is not None)
-    if sum((source is not None, auto is not None, listed, changing or asked)) != 1:
-        raise InputError(
-            "say what to do: mmsearch label PATH --add NAME, mmsearch label --from FILE, "
-            "mmsearch label --auto FILE, or mmsearch label --list"
-        )
+    _require_one_task(sum((source is not None, auto is not None, listed, changing or asked)))
     if changing and not asked:
         raise InputError("say what to label: mmsearch label PATH --add NAME, or --where EXPR")
     labelling = auto_labelling(auto, template, threshold, dry_run=dry_run)
@@ -138,6 +134,19 @@ def label(
         _report(_change(directory, items or [], where, add or [], remove or []), as_json=as_json)
     else:
         _show(directory, items or [], where, as_json=as_json, as_csv=as_csv)
+
+
+def _require_one_task(tasks: int) -> None:
+    if tasks == 0:
+        raise InputError(
+            "say what to do: mmsearch label PATH --add NAME, mmsearch label --from FILE, "
+            "mmsearch label --auto FILE, or mmsearch label --list"
+        )
+    if tasks > 1:
+        raise InputError(
+            "--from, --auto, --list, and items to label or show exclude each other; give one of "
+            "them"
+        )
 
 
 def _from_file(directory: Path, file: Path) -> "LabelReport":
