@@ -163,6 +163,16 @@ def test_a_condition_holds_for_every_answer_and_k_are_found(library: Library) ->
     assert _ids(library.search("item:2", k=2, where="NOT name LIKE 'x%'")) == [3]
 
 
+@pytest.mark.parametrize("beside", [{"where": "id = 1"}, {"target": Modality.TEXT}])
+def test_a_condition_beside_a_whole_query_is_refused_rather_than_passed_over(
+    library: Library, beside: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="set them there"):
+        library.search(Query((TextTerm("x"),)), **beside)
+    with pytest.raises(ConfigError, match="set them there"):
+        library.explain(Query((TextTerm("x"),)), **beside)
+
+
 def test_a_condition_that_holds_for_nothing_finds_nothing(library: Library) -> None:
     assert library.search("x", where=AnyOf(())) == []
     assert library.search("x", where="id > 99") == []

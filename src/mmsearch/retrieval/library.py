@@ -21,7 +21,7 @@ from mmsearch.core import (
     Term,
     TextTerm,
 )
-from mmsearch.errors import InputError
+from mmsearch.errors import ConfigError, InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.asking import Answered, Asking
@@ -98,8 +98,8 @@ class Library:
         for sentences when the question is a picture and the library has any, else for pictures;
         `where` is a condition on what may answer. A `Query` brings its own; its target None is
         both modalities. Raises DecodeError for a file that is no picture, QueryError for what
-        cannot be understood, ConfigError for a `k` below 1, SpaceMismatchError when the library
-        was indexed with another model.
+        cannot be understood, ConfigError for a `k` below 1 and for what a Query has of its own,
+        SpaceMismatchError when the library was indexed with another model.
         """
         answered = self._answered(self._query(question, k, target, where))
         return [] if answered is None else list(answered.hits)
@@ -167,6 +167,8 @@ class Library:
         where: "str | Condition | None",
     ) -> Query:
         if isinstance(question, Query):
+            if target is not None or where is not None:
+                raise ConfigError("a Query has a target and a condition of its own; set them there")
             return question
         terms = self.terms(question)
         target = target or choose_target(terms, texts=self.catalog.counts().texts)
@@ -194,10 +196,9 @@ class Library:
     ) -> "IngestReport":
         """Index the pictures under some files and folders: what is new or changed.
 
-        A file that cannot be read is a row of the report, not an error. `on_progress` is
-        called in this thread. Raises InputError for a path that does not exist,
-        SpaceMismatchError when the library holds another model's vectors (unless
-        `options.reindex`), LibraryBusyError when another process is writing.
+        A file that cannot be read is a row of the report, no error. `on_progress` is called in
+        this thread. Raises InputError for a path that does not exist, SpaceMismatchError for
+        another model (unless `options.reindex`), LibraryBusyError when another process writes.
         """
         return self._filling().add(paths, options, on_progress)
 
@@ -242,7 +243,7 @@ class Library:
     ) -> "IngestReport":
         """Index what changed at some absolute paths below the library's folders; see `watch`.
 
-        They need not exist any more; what lies in no folder of the library is passed over.
+        They need not exist; what lies in no folder of the library is passed over.
         """
         return self._filling().look_again(paths, options)
 
@@ -280,9 +281,8 @@ class Library:
         """Remove what is gone for good; return how many items that were.
 
         Those are the items of folders and files that are not there now, failures of deleted
-        files, and with `spaces` the vectors of models used before. A drive that is merely
-        unplugged counts as gone. Raises LibraryBusyError when another process is writing.
-        After a KeyboardInterrupt the same call goes on.
+        files, and with `spaces` the vectors of models used before. A drive that is unplugged
+        counts as gone. Raises what `forget` raises; after a KeyboardInterrupt as there.
         """
         return self._filling().prune(spaces=spaces)
 
