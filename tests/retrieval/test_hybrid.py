@@ -119,6 +119,14 @@ def test_a_word_that_nobody_knows_is_said_to_be_left_out(library: Library) -> No
     ]
 
 
+def test_a_warning_names_few_words_and_no_long_ones(library: Library) -> None:
+    _ids(library, "q" * 30_000)
+    _ids(library, "aa bb cc dd ee ff gg")
+    long, many = library.warnings
+    assert long.startswith(f'the model does not know "{"q" * 40}...", and no name')
+    assert '"aa", "bb", "cc", "dd", "ee" and 2 more words, and no name' in many
+
+
 def test_what_a_negative_term_has_is_left_out_of_the_words(library: Library) -> None:
     terms = (TextTerm("zebra"), TextTerm("far away", -0.5))
     hits = library.search(Query(terms, mode=Mode.TEXT))

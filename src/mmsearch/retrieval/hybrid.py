@@ -29,6 +29,8 @@ Best: TypeAlias = Callable[[Search, int], Matches]
 """The best `k` that a search has among what may answer."""
 
 _MANY: Final = 1000  # items of equal value: only the nearest of them are looked at
+_NAMED: Final = 5  # words in one warning
+_LONG: Final = 40  # characters of a word there
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +176,7 @@ def _looked_up(ids: Ids, known: Ids, ranks: NDArray[np.int64]) -> dict[int, int]
 
 
 def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(f'"{w}"' for w in words[:-1]), f'"{words[-1]}"')))
+    shown = [f'"{w if len(w) <= _LONG else w[:_LONG] + "..."}"' for w in words[:_NAMED]]
+    if len(words) > _NAMED:
+        shown.append(f"{len(words) - _NAMED} more words")
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

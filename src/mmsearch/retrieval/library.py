@@ -282,7 +282,7 @@ class Library:
 
         Those are the items of folders and files that are not there now, failures of deleted
         files, and with `spaces` the vectors of models used before. A drive that is unplugged
-        counts as gone. Raises what `forget` raises; after a KeyboardInterrupt as there.
+        counts as gone. LibraryBusyError and KeyboardInterrupt are as in `forget`.
         """
         return self._filling().prune(spaces=spaces)
 
