@@ -59,6 +59,11 @@ def test_distances_are_those_of_great_circles(
     assert kilometres(b, a) == pytest.approx(expected, abs=0.1)
 
 
+def test_no_place_is_farther_away_than_the_other_side_of_the_globe() -> None:
+    everywhere = [(float(north), float(east)) for north in range(1, 90) for east in range(1, 180)]
+    assert max(haversine(-a, b - 180, a, b) or 0 for a, b in everywhere) == haversine_of(30_000)
+
+
 def test_a_distance_and_its_haversine_agree() -> None:
     assert haversine_of(0) == 0
     assert haversine_of(EARTH_KM * math.pi / 2) == pytest.approx(0.5)

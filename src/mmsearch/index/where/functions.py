@@ -55,7 +55,8 @@ def haversine(latitude: object, longitude: object, north: float, east: float) ->
         return None
     up = math.sin(math.radians(latitude - north) / 2)
     along = math.sin(math.radians(longitude - east) / 2)
-    return up * up + math.cos(math.radians(latitude)) * math.cos(math.radians(north)) * along**2
+    found = up * up + math.cos(math.radians(latitude)) * math.cos(math.radians(north)) * along**2
+    return min(1.0, found)  # on the other side of the globe rounding goes beyond
 
 
 def haversine_of(kilometres: float) -> float:
