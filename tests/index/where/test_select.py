@@ -24,6 +24,7 @@ from mmsearch.errors import QueryError
 from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, FileRow, LabelChange, LabelSource
+from mmsearch.index.where.bounds import MOST_NESTED
 from mmsearch.index.where.grammar import parse_condition
 from mmsearch.index.where.select import Selector, select
 
@@ -217,9 +218,31 @@ def test_the_largest_conditions_are_answered(catalog: Catalog) -> None:
     assert ids_of(catalog, OneOf("label", ("dog",) * 10_000)) == [1]
     assert ids_of(catalog, OneOf("name", tuple(map(str, range(9_999))))) == []
     deep: Condition = wide
-    for _ in range(30):
+    for _ in range(MOST_NESTED):
         deep = Not(deep)
     assert ids_of(catalog, deep) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "under('/photos')",
+        "NOT label LIKE 'x'",
+        "label IN ('a', 'b')",
+        "date BETWEEN 2024 AND 2025",
+        "near(1, 180, 5km)",
+        "extension IN ('a', 'b')",
+        "name LIKE 'a%'",
+        "caption IS NULL",
+    ],
+)
+@pytest.mark.parametrize("around", ["width > 0 OR (", "date >= 2024 AND ("])
+def test_the_deepest_conditions_are_answered(catalog: Catalog, around: str, inside: str) -> None:
+    levels = MOST_NESTED - inside.count("NOT") - inside.count("BETWEEN") - inside.count("IS NULL")
+    condition = parse_condition(around * levels + inside + ")" * levels)
+    ids_of(catalog, condition)
+    with pytest.raises(QueryError, match="nested too deep"):
+        parse_condition(f"{around * (levels + 1)}{inside}{')' * (levels + 1)}")
 
 
 def ids_of(catalog: Catalog, condition: Condition) -> list[int]:

@@ -6,7 +6,9 @@ from mmsearch.conditions import Near
 from mmsearch.errors import QueryError
 from mmsearch.index.where.columns import check_text
 
-MOST_NESTED: Final = 30
+MOST_NESTED: Final = (
+    20  # SQLite's parser keeps 100 symbols: 3 a level, and some 30 of what is inside
+)
 MOST_TERMS: Final = 500  # SQLite takes an expression that is 1,000 deep
 MOST_VALUES: Final = 10_000  # SQLite takes some 32,000 bound values
 
