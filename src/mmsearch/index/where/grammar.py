@@ -37,7 +37,7 @@ from mmsearch.index.where.tokens import Kind, Token, before, tokens
 
 T = TypeVar("T")
 
-_MOST_PARENTHESES: Final = 2 * bounds.MOST_NESTED  # a function calls itself for each
+_MOST_PARENTHESES: Final = 60  # a function calls itself for each
 _OPERATORS: Final = {
     **{operator.value: operator for operator in Operator if operator is not Operator.LIKE},
     "==": Operator.EQUAL,
