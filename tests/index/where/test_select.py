@@ -208,6 +208,8 @@ def test_a_tree_that_is_too_deep_is_refused(catalog: Catalog) -> None:
         condition = Not(condition)
     with pytest.raises(QueryError, match="nested too deep"):
         select(catalog, condition, Modality.IMAGE)
+    with pytest.raises(QueryError, match="nested too deep"):
+        Selector(catalog).select(condition, Modality.IMAGE)
 
 
 def test_the_largest_conditions_are_answered(catalog: Catalog) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmsearch.conditions import AllOf, Condition, Under
 from mmsearch.core import Ids, Modality
+from mmsearch.errors import QueryError
 from mmsearch.index.registry import Registry
 from mmsearch.index.where import functions
 from mmsearch.index.where.lists import listed
@@ -124,6 +125,10 @@ class Selector:
     def select(self, condition: Condition, modality: Modality) -> Selection:
         """Return what the function `select` does."""
         key = (condition, modality)
+        try:
+            hash(key)
+        except RecursionError as error:
+            raise QueryError("the condition is nested too deep") from error
         with self._catalog.snapshot():
             if self._moment != self._catalog.moment():
                 self._moment = self._catalog.moment()
