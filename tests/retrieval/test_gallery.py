@@ -152,6 +152,9 @@ def test_the_file_is_replaced_as_a_whole_and_nothing_else_is_left(tmp_path: Path
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         write_gallery(tmp_path / "none" / "page.html", [])
+    for nameless in (Path(), Path("/")):
+        with pytest.raises(InputError, match="it is a folder"):
+            write_gallery(nameless, [])
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="cannot write"):
         write_gallery(tmp_path / "folder", [])

@@ -74,6 +74,8 @@ def write_gallery(file: Path, sections: Iterable[Section]) -> None:
     Raises InputError when it cannot be written.
     """
     content = gallery_page(list(sections)).encode("utf-8")
+    if not file.name:
+        raise InputError(f"cannot write {shown(file)}: it is a folder; name a file in it")
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         try:
