@@ -149,6 +149,24 @@ def test_the_file_is_replaced_as_a_whole_and_nothing_else_is_left(tmp_path: Path
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
+    file, link, pipe = (tmp_path / name for name in ("page.html", "link", "pipe"))
+    file.write_text("old")
+    link.symlink_to(file)
+    write_gallery(link, [Section("x", (), ())])
+    assert link.is_symlink()
+    page = file.read_bytes()
+    assert page.startswith(b"<!doctype html>")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_gallery(pipe, [Section("x", (), ())])
+        assert os.read(reader, 1 << 20) == page
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         write_gallery(tmp_path / "none" / "page.html", [])

@@ -71,20 +71,28 @@ class Section:
 def write_gallery(file: Path, sections: Iterable[Section]) -> None:
     """Write the page at once: a reader sees the old one or the whole new one.
 
-    Raises InputError when it cannot be written.
+    A link, a pipe or a device stays what it is, and the page is written to it. Raises InputError
+    when it cannot be written.
     """
     content = gallery_page(list(sections)).encode("utf-8")
     if not file.name:
         raise InputError(f"cannot write {shown(file)}: it is a folder; name a file in it")
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        try:
-            partial.write_bytes(content)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            file.write_bytes(content)
+        else:
+            _replace(file, content)
     except OSError as error:
         raise InputError(f"cannot write {shown(file)}: {error.strerror}") from error
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def gallery_page(sections: Sequence[Section]) -> str:
