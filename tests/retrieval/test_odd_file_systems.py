@@ -453,7 +453,7 @@ from pathlib import Path
 from tests.retrieval.fakes import FakeEncoder
 from tests.retrieval.conftest import opened
 from mmsearch.errors import InputError
-from mmsearch.retrieval import pipeline
+from mmsearch.retrieval import backfill, pipeline
 from mmsearch.retrieval.decode import decode_bytes, read_image, read_open
 from mmsearch.retrieval.guard import Decoded
 
@@ -466,7 +466,7 @@ class InThisProcess:
         data = read_open(os.fdopen(os.dup(file), "rb"))
         return Decoded(hashlib.sha256(data).hexdigest(), decode_bytes(data, self.preprocessing))
 
-pipeline.GuardedDecoder = InThisProcess
+pipeline.GuardedDecoder = backfill.GuardedDecoder = InThisProcess
 folder, place = Path(sys.argv[1]), Path(sys.argv[2])
 read_image(folder / "green.png")  # loads Pillow's plugins while they can be read
 with opened(place / "first", FakeEncoder()) as library:
