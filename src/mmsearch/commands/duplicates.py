@@ -9,6 +9,7 @@ import typer
 
 from mmsearch.commands.border import EXIT_NOTHING, say
 from mmsearch.commands.options import JsonOption, LibraryOption, library_directory
+from mmsearch.commands.question_options import UnderOption, WhereOption
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,24 +52,8 @@ def duplicates(
             show_default=False,
         ),
     ] = None,
-    under: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--under",
-            metavar="DIR",
-            help="Only among what lies at or under a path; can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="EXPR",
-            help="Only among items for which this holds; can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    under: UnderOption = None,
+    where: WhereOption = None,
     kind: Annotated[
         Kind, typer.Option("--for", help="Look among images or, for exact ones, texts.")
     ] = Kind.IMAGES,

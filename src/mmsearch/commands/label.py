@@ -181,11 +181,9 @@ def _change(
 
 
 def _condition(where: str | None) -> "Condition | None":
-    if where is None:
-        return None
-    from mmsearch.index.where.grammar import parse_condition
+    from mmsearch.commands.filters import FilterFlags, condition
 
-    return parse_condition(where)
+    return condition(FilterFlags(where=() if where is None else (where,)))
 
 
 def _chosen(catalog: "Catalog", items: Sequence[str], where: "Condition | None") -> "Ids":

@@ -11,6 +11,7 @@ import typer
 
 from mmsearch.commands.border import say
 from mmsearch.commands.options import JsonOption, LibraryOption, library_directory
+from mmsearch.commands.question_options import UnderOption, WhereOption
 from mmsearch.commands.results import one_line
 
 if TYPE_CHECKING:
@@ -75,24 +76,8 @@ def export(
         Kind | None,
         typer.Option("--for", help="Only images or texts. [default: both]", show_default=False),
     ] = None,
-    under: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--under",
-            metavar="DIR",
-            help="Only what lies at or under a path; can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="EXPR",
-            help="Only items for which this holds; can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    under: UnderOption = None,
+    where: WhereOption = None,
     wide: Annotated[
         bool,
         typer.Option(
