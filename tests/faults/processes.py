@@ -5,8 +5,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,6 +75,20 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     process.kill()
     process.communicate()
     raise AssertionError(f"hung for {SECONDS} seconds: {process.args!r}")
+
+
+@contextmanager
+def gone_after(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Leave nothing of a process behind, however what is done with it ends: no child, no pipe."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
 
 
 def run(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from tests.faults import oracle
 from tests.faults.libraries import BATCH, Place, check_completed, check_kept, check_sound, supplies
 from tests.faults.oracle import State
-from tests.faults.processes import BUSY, SECONDS, Ended, ended, environment, run, start
+from tests.faults.processes import (
+    BUSY,
+    SECONDS,
+    Ended,
+    ended,
+    environment,
+    gone_after,
+    run,
+    start,
+)
 from tests.faults.watcher import Watcher
 
 from mmsearch.core import Modality
@@ -42,8 +52,10 @@ def taking_turns(writers: int) -> Run:
         before = check_completed(place, State(), place.index(), rng)
         mine = rng.sample(range(100, 600), writers * EACH[writers])
         shares = [[supplies().sentences[n] for n in mine[w::writers]] for w in range(writers)]
-        with Watcher(place.library) as watcher:
+        with Watcher(place.library) as watcher, ExitStack() as left:
             processes = [_start_writer(place.library, share) for share in shares]
+            for process in processes:
+                left.enter_context(gone_after(process))
             endings = [ended(process) for process in processes]
             seen = watcher.stop()
         pids = {str(process.pid) for process in processes}
@@ -84,9 +96,9 @@ def killed_at_work(rng: random.Random, folder: Path) -> None:
     """Stop a writer in the middle, meet it with others, kill it: the lock is free at once."""
     place, state = Place(folder), State()
     place.draw(10 * BATCH)
-    with Watcher(place.library) as watcher:
+    with Watcher(place.library) as watcher, ExitStack() as left:
         for _ in range(_ATTEMPTS):
-            writer = start(*place.arguments())
+            writer = left.enter_context(gone_after(start(*place.arguments())))
             _wait(partial(_has_written, writer, watcher, len(state.rows)))
             time.sleep(rng.uniform(0.0, 0.02))
             writer.send_signal(signal.SIGSTOP)
@@ -126,19 +138,20 @@ def reading_along(rng: random.Random, folder: Path) -> None:
     place.draw(BATCH)
     state = check_completed(place, State(), place.index(), rng)
     place.draw(30 * BATCH)
-    writer = start(*place.arguments())
     shown: list[list[int]] = []
     polls = _polls(place.library, rng)
     count = 0
-    while writer.poll() is None or count < POLLS:
-        next(polls)
-        count += 1
-        if count % 40 == 1 and writer.poll() is None:
-            answer = run("query", "red", "-k", str(_K), "--json", "--library", place.library)
-            assert (answer.code, answer.err) == (0, ""), answer
-            shown.append([hit["id"] for hit in json.loads(answer.out)])
-    polls.close()
-    state = check_completed(place, state, ended(writer), rng)
+    with gone_after(start(*place.arguments())) as writer:
+        while writer.poll() is None or count < POLLS:
+            next(polls)
+            count += 1
+            if count % 40 == 1 and writer.poll() is None:
+                answer = run("query", "red", "-k", str(_K), "--json", "--library", place.library)
+                assert (answer.code, answer.err) == (0, ""), answer
+                shown.append([hit["id"] for hit in json.loads(answer.out)])
+        polls.close()
+        ending = ended(writer)
+    state = check_completed(place, state, ending, rng)
     answers = _answers(state)
     assert all(ids in answers for ids in shown), "an answer that no commit explains"
 

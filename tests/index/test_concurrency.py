@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.index.conftest import picture, unit_rows
+from tests.index.conftest import fill, one_hot, picture, prepared, unit_rows
 
 from mmsearch.core import Modality, Space
 from mmsearch.index.catalog import Catalog
-from mmsearch.index.rows import Batch, RootKind
+from mmsearch.index.rows import Batch, Failure, RootKind
 from mmsearch.index.store import IndexStore
 
 SPACE = Space("wide", 16, "dd" * 32)
@@ -79,6 +81,35 @@ def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> 
     process.stdout.close()
     assert process.returncode == 0
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize("read", [Catalog.counts, Catalog.waiting])
+def test_what_is_counted_is_of_one_moment(
+    read: Callable[[Catalog], object], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with prepared(directory) as writer:
+        fill(writer, 3)
+        with Catalog.open(directory) as reader:
+            alone, plain, calls = read(reader), Catalog.rows, count(1)
+
+            def overtaken(self: Catalog, query: str, *values: object) -> object:
+                if self is reader:  # a writer commits before every query
+                    number = next(calls)
+                    writer.commit(
+                        Batch(
+                            files=(picture(f"/photos/new {number}", one_hot(number)),),
+                            failures=(Failure(b"/photos/bad %d" % number, "broken", 1, 2),),
+                        )
+                    )
+                return plain(self, query, *values)
+
+            monkeypatch.setattr(Catalog, "rows", overtaken)
+            seen = read(reader)
+            monkeypatch.undo()
+            before, after = next(calls), read(reader)
+    assert before > 2  # there were several queries, so moments to fall between
+    assert seen == alone
+    assert after == alone or read is Catalog.counts
 
 
 def test_a_killed_writer_has_kept_every_batch_it_reported(directory: Path) -> None:

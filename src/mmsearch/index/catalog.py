@@ -166,15 +166,17 @@ class Catalog(Registry):
         return items
 
     def counts(self) -> Counts:
-        """Return how much the library holds."""
-        held = dict(self.rows("SELECT modality, rows FROM item_tallies"))
-        ((failed,),) = self.rows("SELECT count(*) FROM failures")
-        return Counts(
-            held[Modality.IMAGE.value],
-            held[Modality.TEXT.value],
-            failed,
-            sum(map(self._held, selection.disjoint([r for r in self.roots() if r.offline]))),
-        )
+        """Return how much the library holds, all of one moment."""
+        with self.snapshot():
+            held = dict(self.rows("SELECT modality, rows FROM item_tallies"))
+            ((failed,),) = self.rows("SELECT count(*) FROM failures")
+            offline = selection.disjoint([root for root in self.roots() if root.offline])
+            return Counts(
+                held[Modality.IMAGE.value],
+                held[Modality.TEXT.value],
+                failed,
+                sum(map(self._held, offline)),
+            )
 
     def _held(self, root: Root) -> int:
         """Return how many items a root holds, wherever they were first found."""
@@ -260,11 +262,12 @@ class Catalog(Registry):
         More than none when encoding everything anew was interrupted. Items whose file cannot be
         read at present are failures, and wait for nothing that could be done here.
         """
-        current = self._current_space()
-        if current is None:
-            return 0
-        waiting = sum(selection.waiting(self, current[0], modality) for modality in Modality)
-        return waiting and waiting - selection.broken(self, current[0])
+        with self.snapshot():  # a writer that commits between two tallies would leave a difference
+            current = self._current_space()
+            if current is None:
+                return 0
+            waiting = sum(selection.waiting(self, current[0], modality) for modality in Modality)
+            return waiting and waiting - selection.broken(self, current[0])
 
 
 def _item(row: ItemValues, root: bytes | None) -> Item:
