@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from tests.retrieval.drawing import RED, draw
 
 from mmsearch.core import Cut, Interpolation, Pixels, Preprocessing, Resize
@@ -244,9 +244,28 @@ def test_decoding_a_large_jpeg_small_hardly_changes_it(how: Resize) -> None:
     assert np.abs(small - full).mean() < 1.5
 
 
-def test_a_jpeg_below_four_times_the_input_is_decoded_exactly() -> None:
-    data = encoded(gradient(100, 100), "JPEG")
-    wanted = prepare(32, 32)
+@pytest.mark.parametrize("interpolation", list(Interpolation))
+@pytest.mark.parametrize("turn", [1, 6])
+def test_of_a_jpeg_decoded_small_a_crop_computes_what_it_keeps_and_nothing_else(
+    interpolation: Interpolation, turn: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = encoded(noise(900, 700), "JPEG", quality=92, exif=exif)
+    small = Image.open(io.BytesIO(data))
+    small.draft(None, (112, 112))
+    assert small.size == (225, 175)
+    wanted = prepare(50, 50, Resize.CROP, interpolation)
+    whole = resize(np.asarray(ImageOps.exif_transpose(small).convert("RGB")), wanted)
+    differences = np.abs(decode_bytes(data, wanted).astype(int) - whole)
+    assert differences.max() <= 1
+    assert np.count_nonzero(differences) <= differences.size // 200
+
+
+@pytest.mark.parametrize("how", list(Resize))
+def test_a_jpeg_below_four_times_the_input_is_decoded_exactly(how: Resize) -> None:
+    data = encoded(noise(130, 100), "JPEG")
+    wanted = prepare(32, 32, how, Interpolation.BICUBIC)
     assert (decode_bytes(data, wanted) == resize(decode_bytes(data, None), wanted)).all()
 
 

@@ -94,7 +94,8 @@ def decode(
 
     Returns (h, w, 3) uint8 upright sRGB. Transparency lies over white; of an animation, the
     first frame. A JPEG at least four times as large as the encoder's input is decoded at 1/2,
-    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized.
+    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized; of one
+    that is cropped only the part that stays.
     Raises DecodeError.
     """
     name = shown(path)
@@ -199,7 +200,9 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
     upright = upright_rgb(image)
     if watch.look is not None:
         watch.look(image, size, upright)
-    return np.array(upright if preprocessing is None else _resize(upright, preprocessing))
+    if preprocessing is None:
+        return np.array(upright)
+    return np.array(_resize(upright, preprocessing, exact=image.size == size))
 
 
 def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -218,7 +221,7 @@ def resize(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return np.array(_resize(Image.fromarray(pixels), preprocessing))
 
 
-def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+def _resize(image: Image.Image, preprocessing: Preprocessing, *, exact: bool = True) -> Image.Image:
     height, width = preprocessing.size
     size, filtered = (width, height), _FILTER[preprocessing.interpolation]
     match preprocessing.resize:
@@ -227,7 +230,7 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         case Resize.SQUASH:
             return image.resize(size, filtered)
         case Resize.CROP:
-            return _cropped(image, preprocessing, filtered)
+            return _cropped(image, preprocessing, filtered, exact=exact)
         case Resize.PAD:
             ratio = max(image.width / width, image.height / height)
             scaled = image.resize(
@@ -239,12 +242,16 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _cropped(
-    image: Image.Image, preprocessing: Preprocessing, filtered: Image.Resampling
+    image: Image.Image, preprocessing: Preprocessing, filtered: Image.Resampling, *, exact: bool
 ) -> Image.Image:
-    """Scale and cut the centre out; the whole is scaled, so that pixels are torchvision's."""
+    """Scale and cut the centre out; the whole is scaled, so that pixels are torchvision's.
+
+    Unless they are to be `exact`, what is thrown away is not computed: one value in thousands
+    differs by one, since Pillow keeps the borders of a part in single precision.
+    """
     height, width = preprocessing.size
     scaled, (left, top) = _scaled_and_cut(image.size, preprocessing)
-    if scaled[0] * scaled[1] > _LONGEST * width * height:
+    if not exact or scaled[0] * scaled[1] > _LONGEST * width * height:
         box = crop_box(image.size, preprocessing)
         return image.resize((width, height), filtered, box=box)
     return image.resize(scaled, filtered).crop((left, top, left + width, top + height))
