@@ -44,6 +44,7 @@ def test_plain_attention_is_torchs_attention(
     theirs = nn.MultiheadAttention(16, 4, bias=bias, batch_first=batch_first, **other).eval()
     if bias:
         nn.init.normal_(theirs.in_proj_bias)
+        nn.init.normal_(theirs.out_proj.bias)
     query, length = torch.randn(3, 5, 16), 7 if other else 5
     key = torch.randn(3, length, 10) if other else query
     value = torch.randn(3, length, 12) if other else query
@@ -51,9 +52,12 @@ def test_plain_attention_is_torchs_attention(
         query, key, value = (each.transpose(0, 1) for each in (query, key, value))
     masks = {"none": None, "one": torch.randn(5, length), "each": torch.randn(12, 5, length)}
     expected, _ = theirs(query, key, value, need_weights=False, attn_mask=masks[mask])
-    found, weights = PlainAttention(theirs)(query, key, value, attn_mask=masks[mask])
+    plain = PlainAttention(theirs)
+    found, weights = plain(query, key, value, attn_mask=masks[mask])
     torch.testing.assert_close(found, expected)
     assert weights is None
+    assert plain.key.bias is None  # neither is seen behind the softmax
+    assert plain.value.bias is None
 
 
 def test_a_graph_takes_any_batch_and_length(tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ class PlainAttention(nn.Module):
 
     When torch's own module is traced, it writes the length of the example into the graph. Weights
     are shared with the original.
+
+    Two biases are not added at each position. That of the keys adds the same number to all scores
+    of a query, which the softmax does not see. That of the values passes the mean over positions,
+    whose weights sum to one, as it is, and so becomes a part of the bias behind it.
     """
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
@@ -30,8 +34,10 @@ class PlainAttention(nn.Module):
         else:
             weights = list(together.chunk(3))
         biases = [None] * 3 if bias is None else list(bias.chunk(3))
-        self.query, self.key, self.value = map(_Linear, weights, biases)
-        self.out_proj = original.out_proj
+        self.query = _Linear(weights[0], biases[0])
+        self.key, self.value = (_Linear(each, None) for each in weights[1:])
+        out = original.out_proj
+        self.out_proj = _Linear(out.weight, _passed_on(biases[2], out))
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any
@@ -55,6 +61,16 @@ class PlainAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """Return (b, heads, length, width of a head)."""
         return x.reshape(*x.shape[:2], self._heads, -1).transpose(1, 2)
+
+
+def _passed_on(bias: Tensor | None, out: nn.Linear) -> Tensor | None:
+    """Return the bias of an output projection with what it makes of the values' bias."""
+    if bias is None:
+        return out.bias
+    with torch.no_grad():
+        projected = out.weight.double() @ bias.double()
+        total = projected if out.bias is None else projected + out.bias
+        return total.to(out.weight.dtype)
 
 
 class _Linear(nn.Module):
