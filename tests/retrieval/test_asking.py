@@ -202,7 +202,9 @@ def test_answers_that_are_no_better_than_chance_are_marked_or_dropped(both: Libr
 
     def ask(cutoff: Cutoff, mode: Mode | None = None) -> list[tuple[int, bool]]:
         query = Query((TextTerm("x"),), 5, None, cutoff=cutoff, mode=mode)
-        return [(hit.item.id, hit.weak) for hit in asking.ask(query).hits]
+        return [
+            (hit.item.id, hit.weak) for hit in asking.ask(query, lambda answered: answered.hits)
+        ]
 
     assert ask(Cutoff.OFF) == [(1, False), (6, False), (5, False), (7, False), (4, False)]
     assert ask(Cutoff.MARK) == [(1, False), (6, True), (5, False), (7, True), (4, False)]

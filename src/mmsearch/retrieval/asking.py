@@ -5,11 +5,11 @@ whenever there are k. Each modality has a ranking of its own; what is too far aw
 it, and then the rankings are merged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from mmsearch.retrieval.hybrid import Blend, Search
     from mmsearch.retrieval.narrowing import Narrowed
     from mmsearch.retrieval.wording import Wording
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +106,26 @@ class Asking:
     encoder: Encoder
     space: Space
 
-    def ask(self, query: Query) -> Answered:
-        """Answer a question, best first, ties by id. Raises what encoding its terms raises.
+    def ask(self, query: Query, read: Callable[[Answered], T]) -> T:
+        """Answer a question, best first, ties by id; return what `read` makes of the answers.
 
-        What may answer, its ranking and the items are those of one moment, so that nothing that
-        is committed meanwhile lets through what does not fit.
+        The items that are asked with, what may answer, its ranking, the items that answer, and
+        what `read` looks up are those of one moment, so that nothing that is committed meanwhile
+        lets through what does not fit. Raises what encoding the terms raises, InputError for an
+        item that is not there.
         """
-        rows = self._vectors(query.terms)
-        direction = combine(rows, [term.weight for term in query.terms], query.negation)
+        encoded = self._encoded(query.terms)
         wording = self._wording(query)
         while True:  # in a later moment, when a writer has replaced the index file of this one
             with suppress(ReplacedError), self.catalog.snapshot():
+                rows = self._with_items(query.terms, encoded)
+                direction = combine(rows, [term.weight for term in query.terms], query.negation)
                 own = self._own(query)
                 rankings = self._rankings(_Asked(query, direction.vector, own, wording))
                 hits = self._hits(query, rankings)
                 if wording is not None and wording.unknown:
                     self._tell(wording, seen=bool(hits))
-                return Answered(query, hits, rows, direction, own, wording, rankings)
+                return read(Answered(query, hits, rows, direction, own, wording, rankings))
 
     def _rankings(self, asked: _Asked) -> tuple[Ranking, ...]:
         targets = [asked.query.target] if asked.query.target else Modality
@@ -183,18 +188,24 @@ class Asking:
 
         return Backgrounds(self.catalog, self.indexes, self.encoder, self.space)
 
-    def _vectors(self, terms: Sequence[Term]) -> Vectors:
-        """Return one row a term, (n, dim), each kind of term encoded at once."""
-        rows = np.empty((len(terms), self.space.dim), dtype=np.float32)
+    def _encoded(self, terms: Sequence[Term]) -> Vectors:
+        """Return one row a term, (n, dim), each kind of term encoded at once; of items zeros."""
+        rows = np.zeros((len(terms), self.space.dim), dtype=np.float32)
         texts = {n: term.text for n, term in enumerate(terms) if isinstance(term, TextTerm)}
         images = {n: term.pixels for n, term in enumerate(terms) if isinstance(term, ImageTerm)}
-        items = {n: term.id for n, term in enumerate(terms) if isinstance(term, ItemTerm)}
         if texts:
             rows[list(texts)] = self.encoder.encode_texts(list(texts.values()))
         if images:
             rows[list(images)] = self.encoder.encode_images(list(images.values()))
-        if items:
-            rows[list(items)] = self._stored(list(items.values()))
+        return rows
+
+    def _with_items(self, terms: Sequence[Term], encoded: Vectors) -> Vectors:
+        """Return the rows with the vectors that items have now, in the snapshot at hand."""
+        items = {n: term.id for n, term in enumerate(terms) if isinstance(term, ItemTerm)}
+        if not items:
+            return encoded
+        rows = encoded.copy()
+        rows[list(items)] = self._stored(list(items.values()))
         return rows
 
     def _stored(self, numbers: list[int]) -> Vectors:

@@ -102,6 +102,8 @@ class Explanation:
 def explain(catalog: Catalog, space: Space, answered: Answered) -> Explanation:
     """Return why the answers are what they are. Reads the vectors of the hits once more.
 
+    To be called in the moment of the answers, as `Library.answer` does: an item that is deleted
+    or written anew afterwards would have another share than its score.
     Cosines are 0 where the score is: for an item that words have found and that has no vector,
     and for all when the model knows no word of the question.
     """

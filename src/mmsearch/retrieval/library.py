@@ -6,8 +6,9 @@ belongs to the thread that opened it.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from mmsearch.core import (
     Encoder,
@@ -25,7 +26,7 @@ from mmsearch.errors import ConfigError, InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
 from mmsearch.retrieval.asking import Answered, Asking
-from mmsearch.retrieval.query import choose_target, text_of_query
+from mmsearch.retrieval.query import as_condition, choose_target, text_of_query
 from mmsearch.retrieval.remembered import searched_space
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ Question: TypeAlias = "str | Path | Pixels | Query"
 AnyPath: TypeAlias = str | bytes | os.PathLike[str]
 Labelled: TypeAlias = AnyPath | int | Item
 OnProgress: TypeAlias = "Callable[[Progress], None]"
+T = TypeVar("T")
 
 
 class Library:
@@ -101,8 +103,8 @@ class Library:
         cannot be understood, ConfigError for a `k` below 1 and for what a Query has of its own,
         SpaceMismatchError when the library was indexed with another model.
         """
-        answered = self._answered(self._query(question, k, target, where))
-        return [] if answered is None else list(answered.hits)
+        query = self._query(question, k, target, where)
+        return self.answer(query, lambda answered: list(answered.hits)) or []
 
     def explain(
         self,
@@ -115,10 +117,11 @@ class Library:
         """Answer as `search` does, and tell why so. Raises InputError when nothing is there."""
         from mmsearch.retrieval.explaining import explain
 
-        answered = self._answered(self._query(question, k, target, where))
-        if answered is None:
+        why = partial(explain, self.catalog, self.encoder.space)
+        explanation = self.answer(self._query(question, k, target, where), why)
+        if explanation is None:
             raise InputError(f"the library {self.directory} is empty; run: mmsearch index PATH")
-        return explain(self.catalog, self.encoder.space, answered)
+        return explanation
 
     def similar(
         self, item: Item | int, *, k: int = 10, where: "str | Condition | None" = None
@@ -130,7 +133,8 @@ class Library:
         from mmsearch.retrieval.named_items import named_item
 
         found = named_item(self.catalog, str(item)) if isinstance(item, int) else item
-        return self.search(Query((ItemTerm(found.id),), k, found.modality, where=_condition(where)))
+        query = Query((ItemTerm(found.id),), k, found.modality, where=as_condition(where))
+        return self.search(query)
 
     def terms(self, question: "str | Path | Pixels") -> tuple[Term, ...]:
         """Return the terms of a question, with the pictures that it names.
@@ -172,10 +176,14 @@ class Library:
             return question
         terms = self.terms(question)
         target = target or choose_target(terms, texts=self.catalog.counts().texts)
-        return Query(terms, k, target, where=_condition(where))
+        return Query(terms, k, target, where=as_condition(where))
 
-    def _answered(self, query: Query) -> Answered | None:
-        """Answer a question; None when the library is empty."""
+    def answer(self, query: Query, read: Callable[[Answered], T]) -> T | None:
+        """Answer a query and return what `read` makes of it; None when the library is empty.
+
+        What `read` looks up in the library is of the very moment of the answers, whatever another
+        process commits. Raises what `search` raises.
+        """
         space = searched_space(self.catalog, self.encoder.space, self._model)
         if space is None:
             return None
@@ -184,7 +192,7 @@ class Library:
         if not self._asked and any(isinstance(term, TextTerm) for term in query.terms):
             self._asked = True
             self._asking.load_ahead(query)
-        return self._asking.ask(query)
+        return self._asking.ask(query, read)
 
     # Fill, and remove
 
@@ -290,11 +298,3 @@ class Library:
         from mmsearch.retrieval.filling import Filling
 
         return Filling(self.directory, self.encoder, self._model, self._indexes.warnings)
-
-
-def _condition(where: "str | Condition | None") -> "Condition | None":
-    if not isinstance(where, str):
-        return where
-    from mmsearch.index.where.grammar import parse_condition
-
-    return parse_condition(where)

@@ -7,12 +7,16 @@ each term: the cosine of q = sum c_i t_i with an answer v is sum c_i (t_i . v).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmsearch.core import ImageTerm, Matches, Modality, Negation, Term, Vectors
 from mmsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from mmsearch.conditions import Condition
 
 _SMALLEST = 1e-6  # of the longest term's length
 
@@ -131,3 +135,12 @@ def text_of_query(text: str) -> str:
     if not stripped:
         raise InputError("the query is empty; say what to look for, such as: a dog on grass")
     return stripped
+
+
+def as_condition(where: "str | Condition | None") -> "Condition | None":
+    """Return a condition that may be given as a text. Raises QueryError for one that is none."""
+    if not isinstance(where, str):
+        return where
+    from mmsearch.index.where.grammar import parse_condition
+
+    return parse_condition(where)
