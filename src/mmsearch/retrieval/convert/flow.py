@@ -40,7 +40,7 @@ class Flow:
             value = self._value(node)
             if value is not None:
                 self.constants[node.output[0]] = value
-        self.shapes = _shapes(self.model)
+        self.shapes = known_shapes(self.model)
         self.shapes |= {
             name: tuple((length, length) for length in tensor.dims)
             for name, tensor in self.constants.items()
@@ -116,6 +116,16 @@ class Flow:
         return helper.make_node("Reshape", [node.input[0], shape], node.output, name=node.name)
 
 
+def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Return the shapes of a graph's values whose every axis is known when the batch is."""
+    first, second = (_lengths(_skeleton(model, batch)) for batch in _BATCHES)
+    return {
+        name: tuple(zip(first[name], second[name], strict=True))
+        for name in first.keys() & second.keys()
+        if len(first[name]) == len(second[name])
+    }
+
+
 def stated(shape: Shape | None) -> list[int] | None:
     """Return what a Reshape is asked for a shape: -1 for the axis of the batch.
 
@@ -141,15 +151,6 @@ def has_subgraphs(model: onnx.ModelProto) -> bool:
     """Return whether a node has a graph of its own, which may use any value."""
     kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
     return any(each.type in kinds for node in model.graph.node for each in node.attribute)
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    first, second = (_lengths(_skeleton(model, batch)) for batch in _BATCHES)
-    return {
-        name: tuple(zip(first[name], second[name], strict=True))
-        for name in first.keys() & second.keys()
-        if len(first[name]) == len(second[name])
-    }
 
 
 def _lengths(model: onnx.ModelProto) -> dict[str, Sequence[int]]:

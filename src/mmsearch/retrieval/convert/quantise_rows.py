@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from mmsearch.errors import ModelError
+from mmsearch.retrieval.convert.flow import Shape, attributes, known_shapes, stated
 
 _CONTRIB: Final = "com.microsoft"
 _SMALLEST: Final = 1 << 12
@@ -88,14 +89,14 @@ class _Graph:
     model: onnx.ModelProto
     bits: int
     constants: dict[str, onnx.TensorProto] = field(init=False)
-    shapes: dict[str, tuple[int | None, ...]] = field(init=False)
+    shapes: dict[str, Shape] = field(init=False)
     operators: int = field(init=False)
     added: dict[str, onnx.TensorProto] = field(default_factory=dict)
     count: int = 0
 
     def __post_init__(self) -> None:
         self.constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
-        self.shapes = dict(_shapes(self.model))
+        self.shapes = known_shapes(self.model)
         sets = [each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")]
         self.operators = max(sets, default=0)
         if self.operators < _OLDEST:
@@ -105,7 +106,7 @@ class _Graph:
         """Return the constant right factor of a MatMul or Gemm as (inner, columns)."""
         if node.op_type not in ("MatMul", "Gemm"):
             return None
-        flags = _attributes(node)
+        flags = attributes(node)
         if flags.get("transA") or flags.get("alpha", 1.0) != 1 or flags.get("beta", 1.0) != 1:
             return None
         weights = self._weights(node, 2)
@@ -148,6 +149,10 @@ class _Graph:
                 yield helper.make_node("Add", [raw, bias], node.output)
             return
         yield from self._scaled(flat, matrix, raw, name)
+        target = stated(self.shapes.get(node.output[0]))
+        if target is not None:  # as is that of every picture's tokens
+            yield self._reshape(raw, target, node.output[0])
+            return
         shape, whole = f"{name}shape", f"{name}whole"
         width = self._constant(f"{name}width", np.array([matrix.shape[1]], dtype=np.int64))
         start, end, lead = self._shared("first"), self._shared("before"), f"{name}lead"
@@ -229,7 +234,7 @@ class _Graph:
 
     def _grid(self, node: onnx.NodeProto) -> tuple[int, int] | None:
         """Return (rows, columns) of a convolution's patches; None: they overlap, or unknown."""
-        flags = _attributes(node)
+        flags = attributes(node)
         kernel = self.constants.get(node.input[1])
         shape = self.shapes.get(node.input[0], ())
         if kernel is None or len(kernel.dims) != 4 or len(shape) != 4:
@@ -240,15 +245,15 @@ class _Graph:
         plain &= set(flags.get("dilations", [1])) == {1}
         if not plain or list(flags.get("strides", [1, 1])) != sides:
             return None
-        height, width = shape[2:]
-        if height is None or width is None or height % sides[0] or width % sides[1]:
+        (height, _), (width, _) = shape[2:]
+        if height % sides[0] or width % sides[1]:
             return None
         return height // sides[0], width // sides[1]
 
     def _table(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
         """Return the constant (entries, width) that a Gather takes rows from."""
         tensor = self.constants.get(node.input[0])
-        axis = _attributes(node).get("axis", 0)
+        axis = attributes(node).get("axis", 0)
         if tensor is None or axis != 0 or len(tensor.dims) != 2:
             return None
         return self._floats(tensor)
@@ -291,17 +296,3 @@ _STEPS: Final = [
     "bytes",
     "sums",
 ]  # of `_scaled`
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
-
-
-def _shapes(model: onnx.ModelProto) -> Iterator[tuple[str, tuple[int | None, ...]]]:
-    """Yield what a graph states of the shapes of its values; an axis of any length is None."""
-    for each in (*model.graph.input, *model.graph.value_info):
-        axes = each.type.tensor_type.shape.dim
-        yield (
-            each.name,
-            tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes),
-        )
