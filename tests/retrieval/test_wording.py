@@ -97,6 +97,28 @@ def test_without_a_mode_only_unknown_words_are_looked_for() -> None:
     assert wording == Wording(Mode.HYBRID, ("zebra",), (), ("zebra",))
 
 
+def test_a_word_that_the_model_does_not_know_counts_once_in_however_many_terms() -> None:
+    terms = (TextTerm("a zebra"), TextTerm("ZEBRA on a beach", 0.5))
+    wording = read_wording(_query(None, *terms), ("zebra", "ZEBRA"))
+    assert wording == Wording(Mode.HYBRID, ("zebra",), (), ("zebra",))
+
+
+def test_of_words_that_the_model_does_not_know_no_more_than_of_others_are_looked_for() -> None:
+    strange = tuple(f"w{n}" for n in range(MOST_WORDS + 6))
+    wording = read_wording(_query(None, TextTerm(" ".join(strange)), ItemTerm(1)), strange)
+    assert wording is not None
+    assert (wording.wanted, wording.unknown) == (strange[:MOST_WORDS], strange)
+
+
+@pytest.mark.parametrize("mode", [None, Mode.TEXT, Mode.HYBRID])
+def test_a_model_that_knows_a_word_beyond_those_looked_for_is_not_blind(mode: Mode | None) -> None:
+    strange = tuple(f"w{n}" for n in range(MOST_WORDS))
+    wording = read_wording(_query(mode, TextTerm(" ".join((*strange, "dog")))), strange)
+    assert wording is not None
+    assert wording.wanted == strange
+    assert not wording.blind
+
+
 @pytest.mark.parametrize("mode", [None, Mode.HYBRID])
 def test_where_the_model_knows_no_word_the_words_rank_alone(mode: Mode | None) -> None:
     text = TextTerm("a Zebra, an okapi-calf")

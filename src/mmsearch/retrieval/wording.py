@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,10 +57,12 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     InputError for the mode text without a text.
     """
     texts = [term for term in query.terms if isinstance(term, TextTerm)]
-    wanted = _joined(_words(term) for term in texts if term.weight > 0)
-    unwanted = tuple(filter(None, (_words(term) for term in texts if term.weight < 0)))
-    strange = tuple(word for word in unknown if word.casefold() not in _STOP_WORDS)
-    blind = bool(strange) and len(texts) == len(query.terms) and _are_all(strange, wanted)
+    said = _each_once(word for term in texts if term.weight > 0 for word in _words(term))
+    wanted = said[:MOST_WORDS]
+    away = (_words(term)[:MOST_WORDS] for term in texts if term.weight < 0)
+    unwanted = tuple(filter(None, away))
+    strange = _each_once(word for word in unknown if word.casefold() not in _STOP_WORDS)
+    blind = bool(strange) and len(texts) == len(query.terms) and _are_all(strange, said)
     if query.mode is Mode.TEXT:
         if not wanted:
             raise InputError(
@@ -70,7 +72,8 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     if query.mode is Mode.HYBRID and wanted:
         return Wording(Mode.TEXT if blind else Mode.HYBRID, wanted, unwanted, strange, blind)
     if query.mode is None and strange:
-        return Wording(Mode.TEXT if blind else Mode.HYBRID, strange, unwanted, strange, blind)
+        mode = Mode.TEXT if blind else Mode.HYBRID
+        return Wording(mode, strange[:MOST_WORDS], unwanted, strange, blind)
     return None
 
 
@@ -80,11 +83,7 @@ def words_of(text: str) -> tuple[str, ...]:
     Signs are no words. Words that nearly every English sentence has are left out when others
     remain; BM25 takes care of what is frequent in the library at hand, in any language.
     """
-    spelt: dict[str, str] = {}
-    for word in _parts(text):
-        spelt.setdefault(word.casefold(), word)
-    telling = [word for key, word in spelt.items() if key not in _STOP_WORDS]
-    return tuple(telling or spelt.values())[:MOST_WORDS]
+    return _telling(text)[:MOST_WORDS]
 
 
 def text_matches(
@@ -185,8 +184,14 @@ def _enough(
 
 def _words(term: TextTerm) -> tuple[str, ...]:
     if not term.phrase:
-        return words_of(term.text)
+        return _telling(term.text)
     return (term.text,) if any(map(str.isalnum, term.text)) else ()
+
+
+def _telling(text: str) -> tuple[str, ...]:
+    """Return what `words_of` does, however many these are."""
+    every = _each_once(_parts(text))
+    return tuple(word for word in every if word.casefold() not in _STOP_WORDS) or every
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -196,12 +201,12 @@ def _parts(text: str) -> Iterator[str]:
             yield part.strip(_AROUND)
 
 
-def _joined(groups: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the words of several texts, each once."""
+def _each_once(words: Iterable[str]) -> tuple[str, ...]:
+    """Return words without those that differ from an earlier one in case alone, or not at all."""
     spelt: dict[str, str] = {}
-    for word in (word for group in groups for word in group):
+    for word in words:
         spelt.setdefault(word.casefold(), word)
-    return tuple(spelt.values())[:MOST_WORDS]
+    return tuple(spelt.values())
 
 
 def _are_all(strange: Sequence[str], wanted: Sequence[str]) -> bool:
