@@ -122,9 +122,10 @@ def test_a_model_that_knows_a_word_beyond_those_looked_for_is_not_blind(mode: Mo
 @pytest.mark.parametrize("mode", [None, Mode.HYBRID])
 def test_where_the_model_knows_no_word_the_words_rank_alone(mode: Mode | None) -> None:
     text = TextTerm("a Zebra, an okapi-calf")
-    wording = read_wording(_query(mode, text), ("Zebra", "okapi", "calf"))
-    assert wording is not None
-    assert (wording.mode, wording.blind) == (Mode.TEXT, True)
+    for more in ((), (TextTerm("it is"),), (TextTerm("a zebra-and-okapi"),)):
+        wording = read_wording(_query(mode, text, *more), ("Zebra", "okapi", "calf"))
+        assert wording is not None
+        assert (wording.mode, wording.blind) == (Mode.TEXT, True), more
     with_item = read_wording(_query(mode, text, ItemTerm(1)), ("Zebra", "okapi", "calf"))
     assert with_item is not None
     assert (with_item.mode, with_item.blind) == (Mode.HYBRID, False)

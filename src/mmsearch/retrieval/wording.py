@@ -209,7 +209,8 @@ def _each_once(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(spelt.values())
 
 
-def _are_all(strange: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Say whether every run of letters and digits in `wanted` is in one of the strange words."""
+def _are_all(strange: Sequence[str], said: Sequence[str]) -> bool:
+    """Say whether every run of letters and digits that tells something is in a strange word."""
     known = {run for word in strange for run in _RUN.findall(word.casefold())}
-    return all(run in known for word in wanted for run in _RUN.findall(word.casefold()))
+    runs = {run for word in said for run in _RUN.findall(word.casefold())}
+    return runs <= known | _STOP_WORDS
