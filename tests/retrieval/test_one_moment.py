@@ -1,21 +1,21 @@
 """Answers belong to one moment, whatever a writer commits while they are looked up."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from itertools import count, cycle
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.retrieval.overtaking import overtake
 from tests.retrieval.toy import digest, toy_library
 
-from mmsearch.core import ItemTerm, Query, TextTerm
-from mmsearch.errors import InputError
+from mmsearch.core import ItemTerm, Query, Space, TextTerm
+from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, FileRow
 from mmsearch.retrieval.library import Library
 
-X, XY, XZ = (1.0, 0.0, 0.0), (0.6, 0.8, 0.0), (0.8, 0.0, 0.6)
+TURNS = ((1.0, 0.0, 0.0), (0.6, 0.8, 0.0), (0.8, 0.0, 0.6))
 
 
 @pytest.fixture
@@ -32,39 +32,13 @@ def writer(library: Library) -> Iterator[Catalog]:
         yield opened
 
 
-def overtake(
-    monkeypatch: pytest.MonkeyPatch, reader: Catalog, commit: Callable[[], object]
-) -> None:
-    """Let a writer commit before every moment that a reader looks at, snapshot or single query."""
-    plain_rows, plain_moment = Catalog.rows, Catalog._moment
+def turning(writer: Catalog) -> Callable[[int], None]:
+    """Return what gives picture x another vector at every moment."""
 
-    def rows(self: Catalog, query: str, *values: object) -> object:
-        if self is reader and not self.in_snapshot:
-            commit()
-        return plain_rows(self, query, *values)
-
-    @contextmanager
-    def moment(self: Catalog) -> Iterator[None]:
-        if self is reader:
-            commit()
-        with plain_moment(self):
-            yield
-
-    def of_session(self: Catalog) -> AbstractContextManager[None]:
-        return moment(self)
-
-    monkeypatch.setattr(Catalog, "rows", rows)
-    monkeypatch.setattr(Catalog, "_moment", of_session)
-
-
-def put(writer: Catalog, name: str, *vectors: tuple[float, float, float]) -> Callable[[], None]:
-    """Return what gives a picture of the library the next of some vectors, again and again."""
-    turns = cycle(vectors)
-
-    def commit() -> None:
-        vector = np.array(next(turns), dtype=np.float32)
-        path = f"/photos/{name}.jpg".encode()
-        writer.commit(Batch(files=(FileRow(path, 1, 100, 1, digest(name), vector),)))
+    def commit(moment: int) -> None:
+        vector = np.array(TURNS[moment % len(TURNS)], dtype=np.float32)
+        row = FileRow(b"/photos/x.jpg", 1, 100, 1, digest("x"), vector)
+        writer.commit(Batch(files=(row,)))
 
     return commit
 
@@ -72,7 +46,7 @@ def put(writer: Catalog, name: str, *vectors: tuple[float, float, float]) -> Cal
 def test_the_shares_of_a_score_are_of_the_moment_of_the_score(
     library: Library, writer: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overtake(monkeypatch, library.catalog, put(writer, "x", X, XY, XZ))
+    overtake(monkeypatch, turning(writer))
     for _ in range(3):
         found = library.explain(Query((TextTerm("x"), TextTerm("y", -0.5)), k=5))
         assert len(found.hits) == 5
@@ -83,7 +57,7 @@ def test_the_shares_of_a_score_are_of_the_moment_of_the_score(
 def test_an_item_is_asked_with_as_it_is_when_the_others_are_compared_with_it(
     library: Library, writer: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overtake(monkeypatch, library.catalog, put(writer, "x", X, XY, XZ))
+    overtake(monkeypatch, turning(writer))
     for _ in range(3):
         hits = library.search(Query((ItemTerm(1),), k=5, own=True))
         (score,) = (hit.score for hit in hits if hit.item.id == 1)
@@ -95,21 +69,41 @@ def test_an_item_that_goes_while_it_is_asked_with_answers_or_is_not_there(
     library: Library, writer: Catalog, monkeypatch: pytest.MonkeyPatch, gone_at: int
 ) -> None:
     """In no moment it is there without a vector, so that nothing may say so."""
-    moments = count()
 
-    def commit() -> None:
-        if next(moments) == gone_at:
+    def commit(moment: int) -> None:
+        if moment == gone_at:
             writer.commit(Batch(gone=(1,)))
 
-    overtake(monkeypatch, library.catalog, commit)
-    with suppress_not_there():
+    overtake(monkeypatch, commit)
+    with unless_raised(InputError, "the library has no item 1;"):
         assert len(library.search(Query((ItemTerm(1),), k=5))) == 4
 
 
+@pytest.mark.parametrize("changed_at", range(6))
+def test_a_library_that_gets_another_model_answers_with_the_one_before_or_not_at_all(
+    library: Library, writer: Catalog, monkeypatch: pytest.MonkeyPatch, changed_at: int
+) -> None:
+    """From then on nothing has a vector of the new model, and nobody may say it is an answer."""
+    other, spaces = Space("other", 3, "6f" * 32), []
+
+    def commit(moment: int) -> None:
+        if moment == changed_at:
+            writer.set_space(other)
+
+    def note(answered: object) -> object:
+        spaces.append(library.catalog.space())
+        return answered
+
+    overtake(monkeypatch, commit)
+    with unless_raised(SpaceMismatchError, "was indexed with the model other"):
+        assert library.answer(Query((TextTerm("x"),), k=5), note) is not None
+        assert spaces == [library.encoder.space]
+
+
 @contextmanager
-def suppress_not_there() -> Iterator[None]:
-    """Pass over one error: that there is no item 1."""
+def unless_raised(kind: type[Exception], message: str) -> Iterator[None]:
+    """Pass over one error that says this; no error is as good."""
     try:
         yield
-    except InputError as error:
-        assert "the library has no item 1;" in str(error)  # noqa: PT017 - no error is as good
+    except kind as error:
+        assert message in str(error)  # noqa: PT017

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from mmsearch.choices import Cutoff, Sort
 from mmsearch.commands.border import EXIT_INPUT, EXIT_NOTHING, say
 from mmsearch.commands.plain_query import Flags, Target, Thumbnails
-from mmsearch.commands.results import Answer, Form, csv_header, failed, several, single
-from mmsearch.errors import InputError
+from mmsearch.commands.results import Answer, Form, asked_form, csv_header, failed, several, single
+from mmsearch.errors import InputError, SpaceMismatchError
 
 if TYPE_CHECKING:
     from mmsearch.commands.presenting import Presenter
     from mmsearch.conditions import Condition
     from mmsearch.core import Hit, Modality, Query, Term
+    from mmsearch.retrieval.asking import Answered
     from mmsearch.retrieval.explaining import Explanation
     from mmsearch.retrieval.library import Library
 
@@ -28,13 +29,24 @@ def answer(flags: Flags) -> int:
 
     Raises what the library raises: MMSearchError when the question or the library is bad.
     """
-    form = _form(flags)
+    form = asked_form(flags)
     given = (flags.image, flags.plus, flags.minus, flags.item, flags.like)
     if flags.text is None and not any(given):
         raise InputError('say what to look for: mmsearch query "a dog on grass", or --image FILE')
     if flags.k < 1:
         raise InputError(f"--top must be at least 1, not {flags.k}")
     condition = _condition(flags)
+    try:
+        return _answer(flags, form, condition)
+    except SpaceMismatchError:
+        if flags.model is not None or flags.text == _STDIN:
+            raise
+    # A writer has made another model the library's, after that of before was loaded.
+    return _answer(flags, form, condition)
+
+
+def _answer(flags: Flags, form: Form, condition: "Condition | None") -> int:
+    """Answer with the model that was asked for, or that the library has now."""
     from mmsearch.retrieval.encoder import Use
     from mmsearch.retrieval.opening import default_directory, open_library
     from mmsearch.retrieval.query import text_of_query
@@ -46,15 +58,19 @@ def answer(flags: Flags) -> int:
     with open_library(directory, model=flags.model, create=False, use=use) as opened:
         answers = _Answers(opened, flags, form, condition)
         code = answers.each_line() if many else answers.one(text)
-        for warning in [*opened.warnings, *_waiting(opened)]:
+        for warning in [*opened.warnings, *answers.partial()]:
             say(f"warning: {warning}")
         if code == EXIT_NOTHING:
-            say(_nothing(opened, answers.target, flags))
+            say(answers.nothing)
     return code
 
 
 class _Answers:
-    """Asks, prints, and collects what the gallery shows. `target` is that of the last question."""
+    """Asks, prints, and collects what the gallery shows.
+
+    What is said of answers is looked up in their moment: `nothing` is why there were none to the
+    last question without any.
+    """
 
     def __init__(
         self, library: "Library", flags: Flags, form: Form, condition: "Condition | None"
@@ -67,7 +83,16 @@ class _Answers:
         self._kind: Modality | None = None  # of the items that answers are to be like
         self._terms = (*_terms(library, flags), *self._items())
         self._texts = library.catalog.counts().texts
-        self.target: Modality | None = None
+        self.nothing = ""
+        self._waiting = 0  # items without a vector, the most that there were at any question
+        self._moment = (-1, -1)
+
+    def partial(self) -> Iterator[str]:
+        """Yield a warning when answers are partial, since not everything was encoded."""
+        if self._waiting:
+            from mmsearch.commands.answer_notes import partial
+
+            yield partial(self._waiting)
 
     def _items(self) -> "Iterator[Term]":
         """Yield the items that answers are to be like."""
@@ -124,13 +149,37 @@ class _Answers:
         return 0 if found else EXIT_NOTHING
 
     def _ask(self, text: str | None) -> "tuple[Answer, Explanation | None]":
-        question = self._question(text)
-        self.target = question.target
+        found = self._library.answer(self._question(text), self._read)
+        if found is not None:
+            return found
+        from mmsearch.commands.answer_notes import EMPTY
+
+        if self._flags.explain:
+            raise InputError(EMPTY)
+        self.nothing = EMPTY
+        return self._arranged(()), None
+
+    def _read(self, answered: "Answered") -> "tuple[Answer, Explanation | None]":
+        """Return answers with all that is shown of them, in the moment that they are of."""
+        self._look(answered)
+        answer = self._arranged(answered.hits)
         if not self._flags.explain:
-            return self._arranged(self._library.search(question)), None
-        explanation = self._library.explain(question)
-        answer = self._arranged(explanation.hits)
+            return answer, None
+        from mmsearch.retrieval.explaining import explain
+
+        explanation = explain(self._library.catalog, self._library.encoder.space, answered)
         return replace(answer, explanation=explanation.as_dict()), explanation
+
+    def _look(self, answered: "Answered") -> None:
+        """Note whether the answers are partial, and why there are none."""
+        catalog = self._library.catalog
+        if self._moment != catalog.moment():  # as long as nothing changes it is looked up once
+            self._moment = catalog.moment()
+            self._waiting = max(self._waiting, catalog.waiting())
+        if not answered.hits:
+            from mmsearch.commands.answer_notes import nothing
+
+            self.nothing = nothing(catalog.counts(), answered.query.target, self._flags)
 
     def _arranged(self, hits: "Sequence[Hit]") -> Answer:
         answer = Answer(hits) if self._presenter is None else self._presenter.answer(hits)
@@ -232,22 +281,6 @@ def _presenter(library: "Library", flags: Flags, form: Form) -> "Presenter | Non
     return Presenter(library.catalog, flags, form)
 
 
-def _form(flags: Flags) -> Form:
-    chosen = [
-        form
-        for form, wanted in [
-            (Form.JSON, flags.as_json),
-            (Form.CSV, flags.as_csv),
-            (Form.NUL, flags.null),
-            (Form.PATHS, flags.paths and not flags.null),
-        ]
-        if wanted
-    ]
-    if len(chosen) > 1:
-        raise InputError(f"--{chosen[0]} and --{chosen[1]} exclude each other; give one of them")
-    return chosen[0] if chosen else Form.LINES
-
-
 def _lines() -> Iterator[tuple[int, str]]:
     """Yield the number, from 1, and the text of each line of stdin that is not blank."""
     for number, line in enumerate(sys.stdin.buffer, start=1):
@@ -259,34 +292,3 @@ def _lines() -> Iterator[tuple[int, str]]:
 def _write(content: bytes) -> None:
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
-
-
-def _waiting(library: "Library") -> Iterator[str]:
-    """Yield a warning when the answers are partial, since not everything is encoded."""
-    waiting = library.catalog.waiting()
-    if waiting:
-        items = "item has" if waiting == 1 else "items have"
-        yield f"{waiting:,} {items} no vector of this model yet; `mmsearch index` goes on encoding"
-
-
-def _nothing(library: "Library", target: "Modality | None", flags: Flags) -> str:
-    from mmsearch.core import Modality
-
-    counts = library.catalog.counts()
-    if counts.items == 0:
-        return "the library is empty; run: mmsearch index PATH"
-    if target is Modality.IMAGE and counts.images == 0:
-        return "the library has no pictures, only sentences; try --for texts"
-    if target is Modality.TEXT and counts.texts == 0:
-        return "the library has no sentences; try --for images, or: mmsearch index --texts FILE"
-    limits = [
-        said
-        for said, given in [
-            ("among what is there now", flags.online),
-            ("that the filters let through", flags.filters is not None),
-            (f"with a score of {flags.min_score} or more", flags.min_score is not None),
-            ("that is better than chance", flags.cutoff is Cutoff.DROP),
-        ]
-        if given
-    ]
-    return " ".join(["nothing was found", *limits])

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mmsearch.errors import InputError
+
 if TYPE_CHECKING:
+    from mmsearch.commands.plain_query import Flags
     from mmsearch.core import Hit, Item
     from mmsearch.retrieval.details import Details
     from mmsearch.retrieval.ordering import Group
@@ -52,6 +55,23 @@ class Answer:
             yield None, self.hits
         else:
             yield from ((group.name, group.hits) for group in self.groups)
+
+
+def asked_form(flags: "Flags") -> Form:
+    """Return how answers are to be printed. Raises InputError when that is said twice."""
+    chosen = [
+        form
+        for form, wanted in [
+            (Form.JSON, flags.as_json),
+            (Form.CSV, flags.as_csv),
+            (Form.NUL, flags.null),
+            (Form.PATHS, flags.paths and not flags.null),
+        ]
+        if wanted
+    ]
+    if len(chosen) > 1:
+        raise InputError(f"--{chosen[0]} and --{chosen[1]} exclude each other; give one of them")
+    return chosen[0] if chosen else Form.LINES
 
 
 def single(answer: Answer, form: Form) -> bytes:

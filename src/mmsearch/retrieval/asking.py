@@ -34,6 +34,7 @@ from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore, ReplacedError
 from mmsearch.retrieval.query import Direction, combine, merge_by_rank
+from mmsearch.retrieval.remembered import searched_space
 from mmsearch.retrieval.vocabulary import unknown_words
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Asking:
-    """Asks one library in the space that its encoder has."""
+    """Asks one library in the space that its encoder has, the encoder of the spec `model`."""
 
     catalog: Catalog
     indexes: IndexStore
     encoder: Encoder
     space: Space
+    model: str | None = None
 
     def ask(self, query: Query, read: Callable[[Answered], T]) -> T:
         """Answer a question, best first, ties by id; return what `read` makes of the answers.
@@ -112,12 +114,13 @@ class Asking:
         The items that are asked with, what may answer, its ranking, the items that answer, and
         what `read` looks up are those of one moment, so that nothing that is committed meanwhile
         lets through what does not fit. Raises what encoding the terms raises, InputError for an
-        item that is not there.
+        item that is not there, SpaceMismatchError when the library has another model now.
         """
         encoded = self._encoded(query.terms)
         wording = self._wording(query)
         while True:  # in a later moment, when a writer has replaced the index file of this one
             with suppress(ReplacedError), self.catalog.snapshot():
+                self._require_space()
                 rows = self._with_items(query.terms, encoded)
                 direction = combine(rows, [term.weight for term in query.terms], query.negation)
                 own = self._own(query)
@@ -126,6 +129,12 @@ class Asking:
                 if wording is not None and wording.unknown:
                     self._tell(wording, seen=bool(hits))
                 return read(Answered(query, hits, rows, direction, own, wording, rankings))
+
+    def _require_space(self) -> None:
+        """Raise SpaceMismatchError when the library has got another model meanwhile."""
+        current = self.catalog.space()
+        if current is not None and current.digest != self.space.digest:
+            searched_space(self.catalog, self.space, self.model)
 
     def _rankings(self, asked: _Asked) -> tuple[Ranking, ...]:
         targets = [asked.query.target] if asked.query.target else Modality

@@ -188,7 +188,7 @@ class Library:
         if space is None:
             return None
         if self._asking is None or self._asking.space != space:
-            self._asking = Asking(self.catalog, self._indexes, self.encoder, space)
+            self._asking = Asking(self.catalog, self._indexes, self.encoder, space, self._model)
         if not self._asked and any(isinstance(term, TextTerm) for term in query.terms):
             self._asked = True
             self._asking.load_ahead(query)

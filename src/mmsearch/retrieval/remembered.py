@@ -8,8 +8,9 @@ from mmsearch.retrieval.models import canonical_spec
 
 def remembered_model(catalog: Catalog) -> str:
     """Return the spec of the library's model; of the default one while it has none."""
-    space = catalog.space()
-    remembered = None if space is None else catalog.setting(_setting(space))
+    with catalog.snapshot():
+        space = catalog.space()
+        remembered = None if space is None else catalog.setting(_setting(space))
     return remembered or (space.name if space is not None else canonical_spec())
 
 
@@ -29,9 +30,10 @@ def searched_space(catalog: Catalog, asked: Space, model: str | None) -> Space |
 
     Raises SpaceMismatchError when it is not the one that is asked with, `model`'s.
     """
-    current = catalog.space()
-    if current is None or catalog.counts().items == 0:
-        return None
+    with catalog.snapshot():
+        current = catalog.space()
+        if current is None or catalog.counts().items == 0:
+            return None
     if current.digest == asked.digest:
         return current
     import shlex
