@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.index.conftest import SPACE, picture, unit_rows
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
+from tests.retrieval.worded_libraries import Signpost
 
 import mmsearch
 from mmsearch.core import Ids, ItemTerm, Matches, Modality, Mode, Query, TextTerm
@@ -218,6 +220,30 @@ def test_the_fused_answers_are_those_of_the_definition(
             found = list(zip(matches.ids.tolist(), matches.scores.tolist(), strict=True))
             assert found == _reference(wording, nearest, many, k, among), (words, k)
             assert {*blend.by_vectors, *blend.by_words} == {*matches.ids.tolist()}
+
+
+def test_what_is_cut_off_does_not_change_how_much_of_the_ranking_by_vectors_counts(
+    catalog: Catalog,
+) -> None:
+    """By vectors the order is that of the ids; 150 is second by words, and 300 first."""
+    catalog.set_space(SPACE)
+    catalog.add_root("/photos", RootKind.FOLDER)
+    towards = Signpost().encode_texts(["boat"])[0]
+    away = np.array([towards[1], -towards[0], towards[3], -towards[2]])
+    angles = np.linspace(0.4, 1.5, 300)  # float16 tells their cosines apart
+    names = [str(n) for n in range(1, 301)]
+    names[150 - 1], names[300 - 1] = "a small boat", "boat"
+    files = [
+        picture(f"/photos/{name}", np.cos(angle) * towards + np.sin(angle) * away)
+        for name, angle in zip(names, angles, strict=True)
+    ]
+    catalog.commit(Batch(files=tuple(files)))
+    library = Library(catalog, IndexStore(catalog, catalog.directory), Signpost())
+    query = Query((TextTerm("boat"),), mode=Mode.HYBRID)
+    first = [hit.item.id for hit in library.search(query)]
+    assert first == [1, 300, 2, 150, 3, 4, 5, 6, 7, 8]  # 1/61, 1/61, 1/62, 1/62, 1/63, ...
+    kept = [hit.item.id for hit in library.search(replace(query, min_score=0.1))]
+    assert kept == [1, 2, 150, 3, 4, 5, 6, 7, 8, 9]
 
 
 @given(near=st.lists(st.integers(0, 5), max_size=8), text=st.lists(st.integers(0, 5), max_size=8))

@@ -68,11 +68,15 @@ class Blending:
         self._wording = wording
         self._modality = modality
 
-    def rank(self, nearest: Search, best: Best, k: int) -> tuple[Matches, Blend]:
+    def rank(
+        self, nearest: Search, best: Best, k: int, *, asked: int | None = None
+    ) -> tuple[Matches, Blend]:
         """Return the k best by words, or by words and vectors, and how that came about.
 
         The scores are cosines all the same: 0 for an item without a vector, and for all when the
-        model knows no word of the question. `nearest` searches the vectors.
+        model knows no word of the question. `nearest` searches the vectors. `asked`: how many
+        answers the question wants, where more are looked at because some are cut off; what it
+        wants says how much of the ranking by vectors counts.
         """
         if self._wording.mode is Mode.TEXT:
             text = best(self._search(text_matches), k)
@@ -80,7 +84,7 @@ class Blending:
             matches = Matches(text.ids, self._cosines(nearest, text.ids))
             by_words = dict(zip(text.ids.tolist(), ranks, strict=True))
             return matches, Blend(self._wording, len(ranks), {}, by_words)
-        near = best(nearest, max(DEPTH, 10 * k))
+        near = best(nearest, max(DEPTH, 10 * (asked or k)))
         text = best(self._search(telling_matches), held(self._catalog))
         fused = fuse_rankings(near, text)
         matches = self._first(fused, near, nearest, k)

@@ -53,7 +53,7 @@ def make(directory: Path, seed: int, pictures: int = 40) -> list[Row]:
     """
     generator = random.Random(seed)
     paths = _paths(generator, pictures)
-    files = [_file(generator, path, _vector(generator, seed)) for path in paths]
+    files = [file_row(generator, path, _vector(generator, seed)) for path in paths]
     texts = generator.sample(SENTENCES, len(SENTENCES))
     with Catalog.open(directory, write=True) as catalog:
         catalog.set_space(SPACE)
@@ -104,7 +104,8 @@ def _vector(generator: random.Random, seed: int) -> NDArray[np.float32]:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def _file(generator: random.Random, path: bytes, vector: NDArray[np.float32]) -> FileRow:
+def file_row(generator: random.Random, path: bytes, vector: NDArray[np.float32]) -> FileRow:
+    """Return a picture of root 1 with random facts, unknown ones among them."""
     photo = None if generator.random() < 0.2 else _photo(generator)
     size = generator.choice((0, 1, 999, 1_000_000, 2_000_000, 2**40))
     second = generator.choice(SECONDS) * 10**9 + generator.choice((0, 1, 999_999_999))
