@@ -32,7 +32,7 @@ def check_contents(directory: Path, record: Record) -> Iterator[Finding]:
     """
     try:
         index = _opened(directory, record)
-    except (MMSearchError, ValueError, TypeError) as problem:
+    except (OSError, MMSearchError, ValueError, TypeError) as problem:
         yield error(f"{record.name} cannot be used: {problem}", Remedy.INDEX)
         return
     try:

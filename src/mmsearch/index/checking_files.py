@@ -12,6 +12,7 @@ from mmsearch.index import background_file, database
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.findings import Finding, Remedy, error, notice
 from mmsearch.index.generation import DAMAGED, SUFFIX
+from mmsearch.index.lock import is_at_work
 from mmsearch.index.policy import IndexKind
 from mmsearch.index.records import Record, records
 
@@ -31,9 +32,9 @@ def check_files(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
     except (*database.UNREADABLE, MMSearchError):
         known = []
     for record in known:
-        yield from _check_record(directory, record, quick=quick)
+        yield from _check_newest(directory, record, quick=quick)
     yield from _check_folders(directory)
-    yield from _leftovers(directory, {record.file for record in known})
+    yield from _leftovers(directory)
     yield from _quarantined(directory)
 
 
@@ -57,6 +58,30 @@ def faults(directory: Path, record: Record) -> list[Finding]:
 def is_index_name(name: object) -> bool:
     """Return whether a record may name this file."""
     return isinstance(name, str) and _PATH.fullmatch(name) is not None
+
+
+def _check_newest(directory: Path, record: Record, *, quick: bool) -> list[Finding]:
+    """Return what is wrong with a recorded index file, or with that which has replaced it.
+
+    A writer may have done so while it was read. It records the new one first.
+    """
+    now: Record | None = record
+    while now is not None:
+        found, record = list(_check_record(directory, now, quick=quick)), now
+        now = _newest(directory, record) if found else record
+        if now == record:
+            return found
+    return []  # it was forgotten: there is no such index now
+
+
+def _newest(directory: Path, record: Record) -> Record | None:
+    """Return what is recorded now in the place of a record; the same when nobody can say."""
+    try:
+        known = records(directory)
+    except (*database.UNREADABLE, MMSearchError):
+        return record
+    place = (record.space_id, record.modality)
+    return next((r for r in known if (r.space_id, r.modality) == place), None)
 
 
 def _check_record(directory: Path, record: Record, *, quick: bool) -> Iterator[Finding]:
@@ -85,28 +110,56 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
-    for path in sorted((directory / INDEXES).rglob("*")):
+def _leftovers(directory: Path) -> Iterator[Finding]:
+    """Yield what lies about among the index files, and is no part of what is being written."""
+    paths = sorted(files_below(directory / INDEXES))
+    written = is_at_work(directory)
+    known = _recorded(directory)  # after the look, so that what a writer has finished is there
+    for path in paths:
         name = str(path.relative_to(directory))
         if path.suffix == DAMAGED:
             yield notice(f"{name} was damaged and set aside", "delete it when you like")
         elif _BACKGROUND.fullmatch(name):
             yield from _check_background(path, name)
-        elif path.is_file() and name not in known and not _FOLDER.fullmatch(name):
+        elif not (written or name in known or _FOLDER.fullmatch(name)) and path.is_file():
             what = "belongs to no record" if path.suffix == SUFFIX else "is a leftover of a crash"
             yield notice(f"{name} {what}", "the next writer removes it")
+
+
+def _recorded(directory: Path) -> set[str]:
+    """Return the names of the recorded index files; none when the catalog cannot be read."""
+    try:
+        return {record.file for record in records(directory)}
+    except (*database.UNREADABLE, MMSearchError):
+        return set()
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; what goes away meanwhile is passed over."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, 0 when it went away just now."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _check_background(path: Path, name: str) -> Iterator[Finding]:
     try:
         background_file.parse_backgrounds(path.read_bytes())
+    except FileNotFoundError:  # it went with its space
+        return
     except (OSError, ConfigError) as problem:
         yield notice(f"{name} cannot be used: {problem}", "the next --cutoff makes it anew")
 
 
 def _quarantined(directory: Path) -> Iterator[Finding]:
     for folder in sorted((directory / QUARANTINE).glob("*")):
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = sum(map(size_of, files_below(folder)))
         yield notice(
             f"{QUARANTINE}/{folder.name} holds {size / 1e6:.1f} MB that a repair set aside",
             "delete it when you no longer need it",

@@ -63,6 +63,22 @@ class WriterLock:
             self._descriptor = -1
 
 
+def is_at_work(directory: Path) -> bool:
+    """Say whether a process has the lock, as far as its file tells.
+
+    Nobody is disturbed: to try the lock might turn away a writer that begins just now. The
+    number of a writer that was killed may be another process's by now.
+    """
+    try:
+        number = int((directory / NAME).read_bytes())
+        os.kill(number, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's, or cannot be read
+        return True
+    return number > 0
+
+
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 

@@ -56,7 +56,7 @@ def check(directory: Path, *, quick: bool = False) -> Iterator[Finding]:
 def _check_model(directory: Path, *, quick: bool) -> Iterator[Finding]:
     """Check the model that the library's vectors are from."""
     try:
-        with Catalog.open(directory) as catalog:
+        with Catalog.open(directory) as catalog, catalog.snapshot():
             space, spec = catalog.space(), remembered_model(catalog)
     except MMSearchError:  # the catalog's own findings say why
         return

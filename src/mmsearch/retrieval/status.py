@@ -7,6 +7,7 @@ from mmsearch.core import Space
 from mmsearch.index import attributes, fusing
 from mmsearch.index.caption_files import caption_files
 from mmsearch.index.catalog import Catalog
+from mmsearch.index.checking_files import files_below, size_of
 from mmsearch.index.database import QUARANTINE
 from mmsearch.index.rows import Root
 from mmsearch.retrieval.remembered import remembered_model
@@ -112,10 +113,4 @@ def read_status(directory: Path) -> Status:
 
 
 def _size_on_disk(directory: Path) -> int:
-    total = 0
-    for file in directory.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # an index file that a writer has just replaced
-            continue
-    return total
+    return sum(map(size_of, files_below(directory)))
