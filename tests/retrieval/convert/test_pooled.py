@@ -170,8 +170,8 @@ def test_the_last_block_costs_next_to_nothing(
     projection = WIDTH * 24
     assert before == 2 * block + projection
     query, weights_first = WIDTH * WIDTH, 2 * (WIDTH * WIDTH + HEADS * WIDTH * TOKENS)
-    key_bias, rest = WIDTH, 9 * WIDTH * WIDTH
-    assert after == block + query + weights_first + key_bias + rest + projection
+    rest = 9 * WIDTH * WIDTH
+    assert after == block + query + weights_first + rest + projection
 
 
 def test_a_graph_that_needs_every_token_stays(
