@@ -1,6 +1,7 @@
 """Opening a catalog: absent, half-made, damaged, foreign, newer, read-only."""
 
 import sqlite3
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.index.conftest import SPACE, one_hot, picture
 
 from mmsearch.core import Modality
 from mmsearch.errors import InputError, LibraryBusyError, UnsoundLibraryError
-from mmsearch.index import database
+from mmsearch.index import database, watermark
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.migrations import migrations
 from mmsearch.index.rows import Batch
@@ -45,6 +46,43 @@ def test_a_file_in_place_of_the_folder_is_no_library(tmp_path: Path) -> None:
     assert not Catalog.exists(file)
     with pytest.raises(InputError, match="cannot make the library"):
         Catalog.open(file, write=True)
+
+
+def test_a_library_that_is_made_while_it_is_looked_at_is_not_damaged(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir()
+    database.connect_writer(directory).close()
+    change(directory, "PRAGMA journal_mode = WAL")
+    plain = database._has_tables
+
+    def made_first(connection: sqlite3.Connection) -> bool:
+        monkeypatch.undo()
+        with Catalog.open(directory, write=True) as writer:
+            writer.set_space(SPACE)
+        return plain(connection)
+
+    monkeypatch.setattr(database, "_has_tables", made_first)
+    assert not Catalog.exists(directory)
+    assert Catalog.exists(directory)
+
+
+def test_a_library_whose_first_commit_comes_while_it_is_looked_at_has_lost_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir()
+    database.connect_writer(directory).close()
+    plain = watermark.noted_commits
+
+    def noted(library: Path) -> int:
+        if next(looks) == 1:  # the second look, after that for a lost catalog
+            with Catalog.open(directory, write=True) as writer:
+                writer.set_space(SPACE)
+        return plain(library)
+
+    looks = count()
+    monkeypatch.setattr(watermark, "noted_commits", noted)
+    assert Catalog.exists(directory)
 
 
 def test_a_half_made_library_counts_as_none_and_is_finished_by_a_writer(directory: Path) -> None:

@@ -195,6 +195,15 @@ def _connect_reading(directory: Path) -> sqlite3.Connection:
 
 def _version(connection: sqlite3.Connection, directory: Path) -> int:
     """Return the schema version, 0 for an empty file; refuse what is not ours or newer."""
+    noted = watermark.noted_commits(directory)  # read first: the catalog is never behind it
+    connection.execute("BEGIN")  # somebody may be making the library just now
+    try:
+        return _sound_version(connection, directory, noted)
+    finally:
+        connection.rollback()
+
+
+def _sound_version(connection: sqlite3.Connection, directory: Path, noted: int) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version = schema_version(connection)
     if application != APPLICATION_ID and not _is_empty(connection, application, version):
@@ -212,7 +221,7 @@ def _version(connection: sqlite3.Connection, directory: Path) -> int:
         )
     if version == 0 and _has_tables(connection):
         raise DamagedRowError("it has tables and no version")
-    if version == 0 and watermark.noted_commits(directory):
+    if version == 0 and noted:
         raise DamagedRowError("it holds nothing")
     return version
 
