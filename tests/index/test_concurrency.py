@@ -172,3 +172,29 @@ def test_reading_and_searching_import_no_sqlite_utils(
     )
     assert run.stdout.split() == ["False", faiss, "False", "3"]
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(("threads", "loaded"), [(1, "False"), (2, "True")])
+def test_opening_for_writing_loads_pandas_only_where_another_thread_could_want_it(
+    threads: int, loaded: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pandas.py").write_text("class Timestamp: pass\n", encoding="utf-8")
+    code = (
+        "import sys, threading; from pathlib import Path\n"
+        "from mmsearch.index.catalog import Catalog\n"
+        "done = threading.Event()\n"
+        f"for _ in range({threads} - 1): threading.Thread(target=done.wait).start()\n"
+        "Catalog.open(Path(sys.argv[1]), write=True).close()\n"
+        "print('pandas' in sys.modules)\n"
+        "done.set()\n"
+        "import pandas\n"
+        "print(pandas.Timestamp.__name__)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "library")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert run.stdout.split() == [loaded, "Timestamp"]

@@ -123,8 +123,8 @@ def test_reading_waits_for_the_network(
     report = ingest(catalog, Held(), [folder], options)
     releasing.join()
     assert report.encoded == 100
-    # Two batches are taken in, two more and a picture or so for each worker are ready.
-    assert held[0] <= 2 * 5 + 2 * 5 + 3
+    # Two batches are taken in, 32 pictures and one or so for each worker are ready.
+    assert held[0] <= 2 * 5 + 32 + 3
     assert report.timing.waited[Slow.NETWORK] > 0.1
 
 

@@ -5,10 +5,12 @@ A session belongs to the thread that opened it.
 """
 
 import sqlite3
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mmsearch.errors import InputError
 from mmsearch.index import database, failpoints, seals, watermark
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from mmsearch.index.lock import WriterLock
+
+_PANDAS: Final = "pandas"
 
 
 class Session:
@@ -178,14 +182,29 @@ class Session:
 
 
 def _migrated(directory: Path, connection: sqlite3.Connection) -> "Database":
-    from sqlite_utils import Database
-
-    db = Database(connection, execute_plugins=False)
+    db = _database_class()(connection, execute_plugins=False)
     with database.explained(directory):
         if database.schema_version(connection) < database.SCHEMA_VERSION:
             _migrate(db)
     database.fsync_directory(directory)
     return db
+
+
+def _database_class() -> "type[Database]":
+    """Import sqlite-utils, without pandas as long as nobody can miss it.
+
+    Where pandas is installed sqlite-utils loads it, for a third of a second, to know its time
+    stamps; no row here has one. Another thread might want it at this very moment.
+    """
+    unwanted = _PANDAS not in sys.modules and threading.active_count() == 1
+    if unwanted:
+        sys.modules[_PANDAS] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        from sqlite_utils import Database
+    finally:
+        if unwanted:
+            del sys.modules[_PANDAS]
+    return Database
 
 
 def _migrate(db: "Database") -> None:

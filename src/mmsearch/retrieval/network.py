@@ -9,6 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 from mmsearch.core import Encoder, Modality, Pixels, Space, Vectors
 
 _SMALLEST_SHARE: Final = 4
+_LEAST_AHEAD: Final = 32
 
 
 @runtime_checkable
@@ -76,8 +77,11 @@ class Network:
 
     @property
     def ahead(self) -> int:
-        """How many pictures should be ready before they are wanted: two batches, or all lanes'."""
-        return max(self.lanes, 2) * self._batch
+        """How many pictures should be ready before they are wanted: two batches, or all lanes'.
+
+        Small batches get more, so that decoding goes on while the network is loaded.
+        """
+        return max(max(self.lanes, 2) * self._batch, _LEAST_AHEAD)
 
     def wanted(self) -> int:
         """Return how many pictures the next batch should have.
