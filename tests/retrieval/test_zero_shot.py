@@ -1,5 +1,6 @@
 """Labels that the model gives: which pictures, what stays, what is refused."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from tests.index.conftest import picture
 from tests.retrieval.fakes import WORDS, FakeEncoder
+from tests.retrieval.overtaking import overtake
 
 from mmsearch.core import Vectors
 from mmsearch.errors import ConfigError, InputError, SpaceMismatchError
@@ -86,6 +88,30 @@ def test_a_dry_run_says_the_same_and_writes_nothing(catalog: Catalog, encoder: F
     assert given(catalog) == {}
     (red,) = label_pictures(catalog, encoder, Labelling(("red",)))
     assert ids(dry) == ids(red)
+
+
+@pytest.mark.parametrize("gone_at", range(8))
+def test_a_dry_run_beside_a_writer_is_of_one_moment(
+    tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, gone_at: int
+) -> None:
+    vectors = rows(400, red=20)
+    with Catalog.open(tmp_path / "library", write=True) as writer:
+        fill(writer, encoder, vectors)
+        (alone,) = label_pictures(writer, encoder, Labelling(("red",), dry_run=True))
+        shutil.rmtree(tmp_path / "library" / "index")  # what chance reaches is measured again
+
+        def commit(moment: int) -> None:
+            if moment == gone_at:
+                writer.commit(Batch(gone=tuple(range(1, 401))))
+
+        overtake(monkeypatch, commit)
+        with Catalog.open(tmp_path / "library") as reader:
+            try:
+                (dry,) = label_pictures(reader, encoder, Labelling(("red",), dry_run=True))
+            except InputError as error:
+                assert "holds no pictures" in str(error)  # noqa: PT017 - an answer is as good
+            else:
+                assert (dry.threshold, ids(dry)) == (alone.threshold, ids(alone))
 
 
 def test_a_fixed_threshold_is_a_cosine_for_every_label(

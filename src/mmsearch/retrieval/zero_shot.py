@@ -4,6 +4,7 @@ They are kept with the cosine and as the model's, apart from what people have gi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -16,7 +17,7 @@ from mmsearch.errors import ConfigError, InputError, SpaceMismatchError
 from mmsearch.index.attributes import label_counts, set_labels
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import LabelChange, LabelSource
-from mmsearch.index.store import IndexStore
+from mmsearch.index.store import IndexStore, ReplacedError
 from mmsearch.retrieval.background import Backgrounds
 from mmsearch.retrieval.empirical_null import label_threshold
 from mmsearch.retrieval.labelling import clean_label
@@ -113,6 +114,20 @@ def label_pictures(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> 
     are too few pictures to tell what is usual, SpaceMismatchError for another model than the
     library's.
     """
+    given = _fitting_labels(catalog, encoder, labelling)
+    if not labelling.dry_run:
+        set_labels(catalog, list(_changes(catalog, given)))
+    return given
+
+
+def _fitting_labels(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> list[GivenLabel]:
+    """Return what is to be given, all by the library of one moment."""
+    while True:  # in a later moment, when a writer has replaced an index file of this one
+        with suppress(ReplacedError), catalog.snapshot():
+            return _labels_of_moment(catalog, encoder, labelling)
+
+
+def _labels_of_moment(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> list[GivenLabel]:
     threshold = _threshold(catalog, encoder, labelling.threshold)
     spellings = {name.casefold(): name for name in reversed(label_counts(catalog))}
     given: list[GivenLabel] = []
@@ -124,8 +139,6 @@ def label_pictures(catalog: Catalog, encoder: Encoder, labelling: Labelling) -> 
             unknown = unknown_words(encoder, name)
             level = None if unknown else threshold(row)
             given.append(fitting(spellings.get(name.casefold(), name), ids, row, level, unknown))
-    if not labelling.dry_run:
-        set_labels(catalog, list(_changes(catalog, given)))
     return given
 
 
