@@ -171,7 +171,7 @@ def _reference(
 ) -> list[tuple[int, float]]:
     """Return (id, value) of the k best, by the definition."""
     near = nearest(max(DEPTH, 10 * k), among)
-    text = telling_matches(catalog, wording, Modality.IMAGE, 10**6, among)
+    text = telling_matches(catalog, wording, Modality.IMAGE, among, np.empty(0, dtype=np.int64))
     everything = nearest(10**6, among)
     cosines = dict(zip(everything.ids.tolist(), everything.scores.tolist(), strict=True))
     values: dict[int, float] = dict.fromkeys([*near.ids.tolist(), *text.ids.tolist()], 0.0)

@@ -140,6 +140,9 @@ def _captioned(catalog: Catalog, captions: dict[int, str], total: int) -> None:
     attributes.set_captions(catalog, {number: (text,) for number, text in captions.items()})
 
 
+NOTHING: Ids = np.empty(0, dtype=np.int64)
+
+
 def _found(matches: Matches) -> list[int]:
     return [int(number) for number in matches.ids]
 
@@ -156,14 +159,14 @@ def test_the_filter_is_applied_before_the_k_best_are_taken(catalog: Catalog) -> 
     wording = Wording(Mode.TEXT, ("dog", "sea"))
     among: Ids = np.array([1, 3, 5])
     assert _found(text_matches(catalog, wording, Modality.IMAGE, 1, among)) == [1]
-    assert _found(telling_matches(catalog, wording, Modality.IMAGE, 1, among)) == [1]
+    assert _found(telling_matches(catalog, wording, Modality.IMAGE, among, NOTHING)) == [1, 3]
 
 
 def test_what_has_an_unwanted_word_is_left_out(catalog: Catalog) -> None:
     _captioned(catalog, {1: "sea", 2: "dog sea", 3: "dog"}, total=9)
     wording = Wording(Mode.TEXT, ("sea",), (("dog",),))
     assert _found(text_matches(catalog, wording, Modality.IMAGE, 9, None)) == [1]
-    assert _found(telling_matches(catalog, wording, Modality.IMAGE, 9, None)) == [1]
+    assert _found(telling_matches(catalog, wording, Modality.IMAGE, None, NOTHING)) == [1]
 
 
 @pytest.fixture
@@ -197,7 +200,7 @@ def test_beside_the_vectors_half_of_what_the_words_tell_is_needed(catalog: Catal
 
     def found(*words: str) -> list[int]:
         wording = Wording(Mode.HYBRID, words)
-        return sorted(_found(telling_matches(catalog, wording, Modality.IMAGE, 20, None)))
+        return sorted(_found(telling_matches(catalog, wording, Modality.IMAGE, None, NOTHING)))
 
     assert found("man", "boat") == [8, 9]
     assert found("man", "boat", "red") == [8]  # 0.87 + 2.10 of 5.63; red alone tells 2.64
@@ -209,7 +212,24 @@ def test_beside_the_vectors_half_of_what_the_words_tell_is_needed(catalog: Catal
 
 def test_words_that_most_items_have_tell_nothing_beside_the_vectors(full_of_dogs: Catalog) -> None:
     wording = Wording(Mode.HYBRID, ("jpg",))
-    assert _found(telling_matches(full_of_dogs, wording, Modality.IMAGE, 20, None)) == []
+    assert _found(telling_matches(full_of_dogs, wording, Modality.IMAGE, None, NOTHING)) == []
+
+
+def test_what_is_left_out_does_not_count_among_what_many_have_in_common(
+    full_of_dogs: Catalog,
+) -> None:
+    """Two of them are still an order, three are not."""
+    wording = Wording(Mode.HYBRID, ("surfing",))
+
+    def scores(*left_out: int) -> dict[int, float]:
+        ids: Ids = np.array(left_out, dtype=np.int64)
+        best = telling_matches(full_of_dogs, wording, Modality.IMAGE, None, ids)
+        return dict(zip(best.ids.tolist(), best.scores.tolist(), strict=True))
+
+    assert scores() == {3: 0.0, 7: 0.0, 15: 0.0}
+    assert [*scores(7)] == [15, 3]
+    assert min(scores(7).values()) > 0
+    assert scores(3, 7, 15) == {}
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -277,7 +277,8 @@ class Asking:
             return Ranking(modality, matches, narrowed, routes[0])
         from mmsearch.retrieval.hybrid import Blending
 
-        blending = Blending(self.catalog, asked.wording, modality)
+        left_out = asked.own if narrowed is None else narrowed.left_out
+        blending = Blending(self.catalog, asked.wording, modality, left_out)
         matches, blend = blending.rank(search, best, k, asked=min(asked.query.k, k))
         # With words alone vectors are only looked up, for the scores.
         route = routes[0] if asked.wording.mode is Mode.HYBRID else None

@@ -28,6 +28,7 @@ Search: TypeAlias = Callable[[int, Ids | None], Matches]
 Best: TypeAlias = Callable[[Search, int], Matches]
 """The best `k` that a search has among what may answer."""
 
+_NOTHING: Final[Ids] = np.empty(0, dtype=np.int64)
 _MANY: Final = 1000  # items of equal value: only the nearest of them are looked at
 _NAMED: Final = 5  # words in one warning
 _LONG: Final = 40  # characters of a word there
@@ -61,12 +62,15 @@ class Fused:
 
 
 class Blending:
-    """Ranks one modality by the words of a question."""
+    """Ranks one modality by the words of a question, without what is to be left out (sorted)."""
 
-    def __init__(self, catalog: Catalog, wording: Wording, modality: Modality) -> None:
+    def __init__(
+        self, catalog: Catalog, wording: Wording, modality: Modality, left_out: Ids = _NOTHING
+    ) -> None:
         self._catalog = catalog
         self._wording = wording
         self._modality = modality
+        self._left_out = left_out
 
     def rank(
         self, nearest: Search, best: Best, k: int, *, asked: int | None = None
@@ -79,13 +83,13 @@ class Blending:
         wants says how much of the ranking by vectors counts.
         """
         if self._wording.mode is Mode.TEXT:
-            text = best(self._search(text_matches), k)
+            text = best(partial(text_matches, self._catalog, self._wording, self._modality), k)
             ranks = _ranks(text).tolist()
             matches = Matches(text.ids, self._cosines(nearest, text.ids))
             by_words = dict(zip(text.ids.tolist(), ranks, strict=True))
             return matches, Blend(self._wording, len(ranks), {}, by_words)
         near = best(nearest, max(DEPTH, 10 * (asked or k)))
-        text = best(self._search(telling_matches), held(self._catalog))
+        text = best(self._telling, held(self._catalog))
         fused = fuse_rankings(near, text)
         matches = self._first(fused, near, nearest, k)
         return matches, Blend(
@@ -95,8 +99,10 @@ class Blending:
             _looked_up(matches.ids, fused.ids, fused.by_words),
         )
 
-    def _search(self, matching: Callable[..., Matches]) -> Search:
-        return partial(matching, self._catalog, self._wording, self._modality)
+    def _telling(self, k: int, among: Ids | None) -> Matches:
+        asked = self._catalog, self._wording, self._modality
+        found = telling_matches(*asked, among, self._left_out)
+        return Matches(found.ids[:k], found.scores[:k])
 
     def _first(self, fused: Fused, near: Matches, nearest: Search, k: int) -> Matches:
         """Return the k of highest value, with cosines; ties by cosine, then by id."""

@@ -108,9 +108,11 @@ def text_matches(
 
 
 def telling_matches(
-    catalog: Catalog, wording: Wording, modality: Modality, k: int, among: Ids | None
+    catalog: Catalog, wording: Wording, modality: Modality, among: Ids | None, left_out: Ids
 ) -> Matches:
     """Return what `text_matches` does, of items that have enough of the question's words alone.
+
+    All of them, best first: those among some ids (None: any) and without others, both sorted.
 
     A word tells ln(1 + (N - n + 0.5) / (n + 0.5)), n of N items having it. An item needs half of
     what all words tell that any item has: beside the vectors, one that has "man" of "a man on a
@@ -137,10 +139,12 @@ def telling_matches(
     many = _many(total)
     if most > many:
         among = found(catalog, wanted, modality, among)
+        among = among[~held_by(among, left_out)]
         if len(among) > many:
-            return Matches(among[:k], np.zeros(len(among[:k]), dtype=np.float32))
+            return Matches(among, np.zeros(len(among), dtype=np.float32))
     matches = ranked(catalog, wanted, modality, among)
-    return Matches(matches.ids[:k], matches.scores[:k])
+    keep = ~held_by(matches.ids, left_out)
+    return Matches(matches.ids[keep], matches.scores[keep])
 
 
 def _many(total: int) -> int:
