@@ -1,8 +1,8 @@
 """Any question whatever, in any mode, is answered as a look at every row of the catalog would.
 
 Ids, order, scores and weakness are compared, scores to the last bit where nothing is rounded
-before. `MMSEARCH_EXAMPLES=3000` asks that many questions at random; otherwise they are the same ones
-each time.
+before. `MMSEARCH_EXAMPLES=3000` asks that many questions at random; otherwise they are the same
+ones each time.
 """
 
 import os
