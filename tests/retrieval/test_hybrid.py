@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.index.conftest import SPACE, picture, unit_rows
+from tests.index.conftest import SPACE, one_hot, picture, unit_rows
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
 from tests.retrieval.worded_libraries import Signpost
@@ -179,19 +179,20 @@ def _reference(
         scores = matches.scores.tolist()
         for number, score in zip(matches.ids.tolist(), scores, strict=True):
             values[number] += 1 / (60 + 1 + sum(other > score for other in scores))
-    order = sorted(values, key=lambda n: (-values[n], -cosines[n], n))
-    return [(number, cosines[number]) for number in order[:k]]
+    order = sorted(values, key=lambda n: (-values[n], -cosines.get(n, 0.0), n))
+    return [(number, cosines.get(number, 0.0)) for number in order[:k]]
 
 
 @pytest.fixture
 def many(catalog: Catalog) -> Catalog:
-    """600 pictures, most of which share their words with others."""
+    """600 pictures, most of which share their words with others; one in 9 has no vector."""
     catalog.set_space(SPACE)
     catalog.add_root("/photos", RootKind.FOLDER)
     rows = unit_rows(600, SPACE.dim, seed=3)
     names = [f"{('sea', 'town', 'dog')[n % 3]}/{n % 7} {'boat' * (n % 5 == 0)}" for n in range(600)]
     files = [picture(f"/photos/{name} p{n}", rows[n]) for n, name in enumerate(names)]
     catalog.commit(Batch(files=tuple(files)))
+    catalog.commit(Batch(blank=tuple(range(9, 600, 9))))
     return catalog
 
 
@@ -220,6 +221,26 @@ def test_the_fused_answers_are_those_of_the_definition(
             found = list(zip(matches.ids.tolist(), matches.scores.tolist(), strict=True))
             assert found == _reference(wording, nearest, many, k, among), (words, k)
             assert {*blend.by_vectors, *blend.by_words} == {*matches.ids.tolist()}
+
+
+@pytest.mark.parametrize("several", [1, 1000])
+def test_what_has_no_vector_comes_before_negative_cosines_among_equals(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, several: int
+) -> None:
+    """Pictures 102 to 111 are boats on the other side, of which the last one has no vector."""
+    monkeypatch.setattr("mmsearch.retrieval.hybrid._MANY", several)
+    catalog.set_space(SPACE)
+    catalog.add_root("/photos", RootKind.FOLDER)
+    towards = Signpost().encode_texts(["boat"])[0]
+    names = [f"{n}.jpg" for n in range(1, 102)] + [f"boat{' ' * n}.jpg" for n in range(10)]
+    sides = [towards] + [one_hot(0)] * 100 + [-towards] * 10
+    files = [picture(f"/photos/{name}", side) for name, side in zip(names, sides, strict=True)]
+    catalog.commit(Batch(files=tuple(files)))
+    catalog.commit(Batch(blank=(111,)))
+    library = Library(catalog, IndexStore(catalog, catalog.directory), Signpost())
+    hits = library.search(Query((TextTerm("boat"),), 3, mode=Mode.HYBRID))
+    assert [hit.item.id for hit in hits] == [1, 111, 102]  # each has 1/61, the others 1/62
+    np.testing.assert_allclose([hit.score for hit in hits], [1, 0, -1])
 
 
 def test_what_is_cut_off_does_not_change_how_much_of_the_ranking_by_vectors_counts(

@@ -112,8 +112,7 @@ class Blending:
         above, equal = fused.values > last, fused.ids[fused.values == last]
         room = k - int(above.sum())
         if len(equal) > max(room, _MANY):
-            nearby = nearest(room, equal).ids
-            equal = np.sort(np.concatenate([nearby, np.setdiff1d(equal, nearby)[:room]]))
+            equal = _foremost(equal, nearest, room)
         chosen = np.sort(np.concatenate([fused.ids[above], equal]))
         values = fused.values[np.searchsorted(fused.ids, chosen)]
         scores = np.zeros(len(chosen), dtype=np.float32)
@@ -171,6 +170,16 @@ def strange_words(catalog: Catalog, wording: Wording, *, seen: bool) -> list[str
             f"{has}{left}"
         )
     return said
+
+
+def _foremost(ids: Ids, nearest: Search, room: int) -> Ids:
+    """Return those of some ids that come first by cosine, 0 without a vector: `room`, or more."""
+    found = nearest(room, ids)
+    if len(found.ids) == room and found.scores[-1] > 0:
+        return found.ids
+    found = nearest(len(ids), ids)
+    without = np.setdiff1d(ids, found.ids)
+    return np.concatenate([found.ids[:room], without[:room]])
 
 
 def _ranks(matches: Matches) -> NDArray[np.int64]:
