@@ -191,6 +191,17 @@ def test_a_frequent_word_ranks_and_does_not_find_beside_a_rarer_one(full_of_dogs
     assert found("dog") == found("dog", "yacht") == [1, 2, 4, 5, 6, 8, 9, 10, 3, 7]
 
 
+def test_of_equally_frequent_words_none_is_the_rarer_one(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmsearch.retrieval.wording._MANY", 2)
+    _captioned(catalog, dict.fromkeys((1, 2, 3), "dog") | dict.fromkeys((4, 5, 6), "cat"), total=20)
+    for words in (("dog", "cat"), ("cat", "dog")):
+        wording = Wording(Mode.TEXT, words)
+        found = _found(text_matches(catalog, wording, Modality.IMAGE, 20, None))
+        assert found == [1, 2, 3, 4, 5, 6]
+
+
 def test_beside_the_vectors_half_of_what_the_words_tell_is_needed(catalog: Catalog) -> None:
     # Of 20 items 8 have man, 2 boat, 1 red: ln(1 + (20 - n + 0.5) / (n + 0.5)) tells
     tells = {word: math.log1p((20.5 - n) / (n + 0.5)) for word, n in (("man", 8), ("boat", 2))}

@@ -101,7 +101,8 @@ def text_matches(
     many = _many(held(catalog))
     finding = [word for word in there if counts[word] <= many]
     if there and not finding:
-        finding = [min(there, key=counts.__getitem__)]
+        least = min(counts[word] for word in there)
+        finding = [word for word in there if counts[word] == least]
     others = tuple(word for word in there if word not in finding)
     matches = ranked(catalog, Wanted(tuple(finding), others, wording.unwanted), modality, among)
     return Matches(matches.ids[:k], matches.scores[:k])
