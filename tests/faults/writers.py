@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -28,6 +28,7 @@ from tests.faults.processes import (
     run,
     start,
 )
+from tests.faults.readers import READINGS, Readers
 from tests.faults.watcher import Watcher
 
 from mmsearch.core import Modality
@@ -39,6 +40,7 @@ POLLS: Final = 20  # of a case, at least
 EACH: Final = {2: 20, 8: 5}  # sentences that each of so many writers adds
 _PROCESS: Final = Path(__file__).with_name("writer_process.py")
 _K: Final = 7
+_BETWEEN: Final = 3  # polls, from one command that reads to the next
 _ATTEMPTS: Final = 5  # to stop a writer before it has ended
 
 
@@ -138,22 +140,18 @@ def reading_along(rng: random.Random, folder: Path) -> None:
     place.draw(BATCH)
     state = check_completed(place, State(), place.index(), rng)
     place.draw(30 * BATCH)
-    shown: list[list[int]] = []
+    readers = Readers(place.library, rng.randrange(len(READINGS)))
     polls = _polls(place.library, rng)
     count = 0
-    with gone_after(start(*place.arguments())) as writer:
+    with closing(polls), gone_after(start(*place.arguments())) as writer:
         while writer.poll() is None or count < POLLS:
             next(polls)
             count += 1
-            if count % 40 == 1 and writer.poll() is None:
-                answer = run("query", "red", "-k", str(_K), "--json", "--library", place.library)
-                assert (answer.code, answer.err) == (0, ""), answer
-                shown.append([hit["id"] for hit in json.loads(answer.out)])
-        polls.close()
+            if count % _BETWEEN == 1 and writer.poll() is None:
+                readers.ask()
         ending = ended(writer)
     state = check_completed(place, state, ending, rng)
-    answers = _answers(state)
-    assert all(ids in answers for ids in shown), "an answer that no commit explains"
+    readers.check(state)
 
 
 def _polls(library: Path, rng: random.Random) -> Generator[None, None, None]:
@@ -184,15 +182,3 @@ def _poll(
     assert all(np.array_equal(now[number], row) for number, row in known.items()), "rows vanished"
     known.update(now)
     assert store.warnings == []
-
-
-def _answers(state: State) -> list[list[int]]:
-    """Return the ids that "red" finds after each commit of the library's history."""
-    ids, matrix = oracle.stacked(state, "image")
-    revisions = np.array([state.written[int(number)] for number in ids])
-    red = np.eye(1, matrix.shape[1], dtype=np.float32)[0]
-    answers = []
-    for revision in sorted(set(revisions)):
-        held = revisions <= revision
-        answers.append([n for n, _ in oracle.brute_force(ids[held], matrix[held], red, _K)])
-    return answers
