@@ -44,6 +44,7 @@ halves: st.SearchStrategy[Condition] = st.builds(
 wheres: st.SearchStrategy[Condition | None] = st.one_of(
     st.none(),
     st.none(),
+    st.none(),
     halves,
     st.tuples(halves, any_condition).map(AnyOf),
     any_condition,
@@ -105,22 +106,25 @@ def term(
 
 @st.composite
 def questions(draw: st.DrawFn, known: Known) -> Drawn:
-    """Draw any question."""
-    mode = draw(st.sampled_from([None, Mode.VECTOR, Mode.TEXT, Mode.HYBRID, Mode.HYBRID]))
-    first = [draw(term(known, ("text",)))] if mode is not Mode.VECTOR else []
+    """Draw any question; where words rank it mostly begins with one or two that items have."""
+    mode = draw(st.sampled_from([None, Mode.VECTOR, Mode.TEXT, *[Mode.HYBRID] * 4]))
+    first: list[tuple[Term, Sentence | None]] = []
+    if mode is not Mode.VECTOR and draw(often):
+        said = tuple(draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=2)))
+        first = [(TextTerm(" ".join(said)), Sentence(" ".join(said), said))]
     drawn = first + draw(st.lists(term(known), min_size=1 - len(first), max_size=3))
     negations = [Negation.SUBTRACT] * (3 if known.plain else 1) + [Negation.PROJECT]
     query = Query(
         terms=tuple(one for one, _ in drawn),
-        k=draw(st.sampled_from([1, 2, 3, 5, 10, 10, 11, 60, 10**9])),
+        k=draw(st.sampled_from([1, 2, 3, 5, 5, 10, 10, 11, 60, 10**9])),
         target=draw(st.sampled_from([Modality.IMAGE, Modality.TEXT, None])),
         online=not draw(often),
         where=draw(wheres),
         mode=mode,
         negation=draw(st.sampled_from(negations)),
         min_score=None if draw(often) else draw(least_scores),
-        cutoff=draw(st.sampled_from([Cutoff.OFF, Cutoff.OFF, Cutoff.MARK, Cutoff.DROP])),
+        cutoff=draw(st.sampled_from([Cutoff.OFF, Cutoff.DROP, Cutoff.MARK, Cutoff.OFF])),
         own=draw(st.booleans()),
     )
-    words = {place: said.words for place, (_, said) in enumerate(drawn) if said is not None}
+    words = {place: each.words for place, (_, each) in enumerate(drawn) if each is not None}
     return Drawn(query, words)
