@@ -66,6 +66,7 @@ def import_items(
     for chunk in checked_chunks(source, space):
         _check_roots(chunk, here, source.name)
     with Catalog.open(directory, write=True) as catalog:
+        _refuse_other(catalog, space, source.name)  # somebody may have been here meanwhile
         if model is not None or catalog.space() is None:
             remember_model(catalog, space, spec)
         catalog.set_space(space)
@@ -121,9 +122,15 @@ def _check_library(directory: Path, space: Space, name: str) -> None:
     if Catalog.is_older(directory):
         Catalog.open(directory, write=True).close()  # migrates it
     with Catalog.open(directory) as catalog:
+        _refuse_other(catalog, space, name)
+
+
+def _refuse_other(catalog: Catalog, space: Space, name: str) -> None:
+    with catalog.snapshot():
         current = catalog.space()
         if current is None or current.digest == space.digest or not catalog.counts().items:
             return
+    directory = catalog.directory
     raise SpaceMismatchError(
         f"{name} holds vectors of the model {space.name}, the library {directory} those of "
         f"{current.name}; choose another --library, or encode this one anew first: mmsearch index "

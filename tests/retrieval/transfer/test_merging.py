@@ -9,11 +9,12 @@ import pytest
 from tests.index.conftest import digest
 from tests.retrieval.transfer.libraries import OTHER, SPACE, contents, fill, hits, picture
 
-from mmsearch.core import Modality, Photo
+from mmsearch.core import Modality, Photo, Space
 from mmsearch.errors import InputError, SpaceMismatchError
 from mmsearch.index import attributes, lookup
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.rows import Batch, FileRow, Label, LabelChange, LabelSource, RootKind
+from mmsearch.retrieval import importing
 from mmsearch.retrieval.merging import merge
 from mmsearch.retrieval.transfer import placing
 from mmsearch.retrieval.transfer.records import Chunk
@@ -66,6 +67,25 @@ def test_merging_again_changes_nothing(tmp_path: Path) -> None:
     assert (again.new, again.unchanged, again.replaced) == (0, 10, 0)
     with Catalog.open(into) as catalog:
         assert dict(catalog.rows("SELECT id, path FROM items")) == before
+
+
+def test_a_library_that_is_indexed_with_another_model_meanwhile_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into, other = tmp_path / "into", fill(tmp_path / "other")
+    plain = importing._check_library
+
+    def check(directory: Path, space: Space, name: str) -> None:
+        """Look at the library as it is before another process has indexed something."""
+        plain(directory, space, name)
+        fill(into, space=OTHER)
+
+    monkeypatch.setattr(importing, "_check_library", check)
+    with pytest.raises(SpaceMismatchError, match="holds vectors of the model toy"):
+        merge(other, into)
+    with Catalog.open(into) as catalog:
+        assert catalog.space() == OTHER
+        assert catalog.waiting() == 0
 
 
 def test_an_interrupted_merge_is_finished_by_the_next(
