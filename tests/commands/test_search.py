@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.commands.conftest import Command, Process
+from tests.faults.processes import gone_after
 from tests.retrieval.drawing import RED, draw
 from tests.retrieval.onnx_models import make_model
 
@@ -135,17 +136,18 @@ def test_a_byte_order_mark_is_no_part_of_a_question(run: Command, indexed: Path)
 
 def test_a_dash_answers_each_line_before_the_next_is_written(indexed: Path) -> None:
     command = [sys.executable, "-m", "mmsearch", "query", "-", "-k", "1", "--json"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
+    pipe = subprocess.PIPE
+    with gone_after(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)) as asked:
         assert asked.stdin is not None
         assert asked.stdout is not None
         for word in ("red", "blue"):
-            asked.stdin.write(f"{word}\n".encode())
+            asked.stdin.write(f"{word}\n")
             asked.stdin.flush()
             answer = json.loads(asked.stdout.readline())
             assert answer["query"] == word
             assert answer["hits"][0]["path"] == str(indexed / f"{word}.png")
         asked.stdin.close()
-        assert asked.wait(timeout=60) == 0
+        assert asked.wait(timeout=300) == 0
 
 
 def test_a_line_that_is_no_question_does_not_end_the_others(

@@ -12,6 +12,8 @@ import pytest
 
 from mmsearch.commands.terminal import Drawing, attributes_in, cell_size, drawing_of
 
+PATIENCE = 120  # seconds, which only a failure waits for
+
 
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -56,8 +58,9 @@ def test_the_answer_of_a_terminal_is_read(answer: bytes, attributes: set[str]) -
 _ASK = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # makes it the terminal of the process
-from mmsearch.commands.terminal import drawing_of
-print(repr(drawing_of(sys.stdout, os.environ)))
+from mmsearch.commands import terminal
+terminal._ANSWER_SECONDS = float(sys.argv[1])
+print(repr(terminal.drawing_of(sys.stdout, os.environ)))
 """
 
 
@@ -65,7 +68,7 @@ def _asked(answer: bytes, **environment: str) -> bytes:
     """Return what a process prints whose terminal gives that answer to the question."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", _ASK],
+        [sys.executable, "-c", _ASK, str(PATIENCE if answer else 0.1)],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -90,9 +93,13 @@ def _asked(answer: bytes, **environment: str) -> bytes:
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert process.wait(60) == 0
-    reader.join(5)
-    os.close(ours)
+    try:
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        os.close(ours)
     return printed
 
 

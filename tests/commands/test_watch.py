@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from tests.commands.conftest import Command
+from tests.faults.processes import gone_after
 from tests.retrieval.drawing import draw
 
 import mmsearch
@@ -20,7 +22,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.retrieval.report import IngestOptions
 from mmsearch.retrieval.watch import TICK_MS, watch
 
-PATIENCE = 60.0
+PATIENCE = 240.0  # seconds; a machine may be slow, and only a failure waits for so long
 CYAN, YELLOW, WHITE = (0, 255, 255), (255, 255, 0), (255, 255, 255)
 
 
@@ -65,15 +67,15 @@ class Watching:
 
     def end(self) -> int:
         """Press Ctrl-C and return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=PATIENCE)
-        for reader in self._readers:
-            reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-        return code
+        with gone_after(self.process):
+            try:
+                if self.process.poll() is None:
+                    self.process.send_signal(signal.SIGINT)
+                return self.process.wait(timeout=PATIENCE)
+            finally:
+                self.process.kill()  # one that does not end by itself; then the pipes do
+                for reader in self._readers:
+                    reader.join()
 
 
 Start: TypeAlias = Callable[..., Watching]
@@ -81,18 +83,18 @@ Start: TypeAlias = Callable[..., Watching]
 
 @pytest.fixture
 def start(model: Path) -> Iterator[Start]:
-    started: list[Watching] = []
+    with ExitStack() as started:
 
-    def start(*words: str | Path) -> Watching:
-        command = [sys.executable, "-m", "mmsearch", "index", *map(str, words), "--watch", "--json"]
-        watching = Watching([*command, "--model", str(model)])
-        started.append(watching)
-        watching.until(lambda: bool(watching.out) and any("watching" in x for x in watching.err))
-        return watching
+        def start(*words: str | Path) -> Watching:
+            index = [sys.executable, "-m", "mmsearch", "index", *map(str, words)]
+            watching = Watching([*index, "--watch", "--json", "--model", str(model)])
+            started.callback(watching.end)
+            watching.until(
+                lambda: bool(watching.out) and any("watching" in x for x in watching.err)
+            )
+            return watching
 
-    yield start
-    for watching in started:
-        watching.end()
+        yield start
 
 
 @pytest.fixture
@@ -160,8 +162,11 @@ def test_sentences_that_change_before_the_watch_begins_are_seen(
     with mmsearch.open(os.environ["MMSEARCH_LIBRARY"], model=model) as library:
         texts.write_text("a white wall\n", encoding="utf-8")
         late.start()
-        report = next(watch(library, [], IngestOptions(), print))
-        late.cancel()
+        try:
+            report = next(watch(library, [], IngestOptions(), print))
+        finally:
+            late.cancel()
+            late.join()
         assert (report.new, report.gone, report.encoded) == (1, 3, 1)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import AnyStr, Final
 
 from mmsearch.index.failpoints import VARIABLE
 
@@ -78,16 +78,17 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 
 @contextmanager
-def gone_after(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def gone_after(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
     """Leave nothing of a process behind, however what is done with it ends: no child, no pipe."""
     try:
         yield process
     finally:
         if process.poll() is None:
             process.kill()
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what was written and not read
+                    pipe.close()
         process.wait()
 
 

@@ -1,15 +1,16 @@
 """Processes side by side: whole batches, kept promises, few imports."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.faults.processes import gone_after
 from tests.index.conftest import fill, one_hot, picture, prepared, unit_rows
 
 from mmsearch.core import Modality, Space
@@ -49,23 +50,31 @@ with Catalog.open(directory, write=True) as catalog:
 """
 
 
-def start_writer(directory: Path, batches: int) -> subprocess.Popen[str]:
-    """Start a process that commits batches of 20 and prints each one's number.
+@contextmanager
+def writing(directory: Path, batches: int) -> Iterator[subprocess.Popen[str]]:
+    """Let a process commit batches of 20 and print each one's number; it is gone in the end.
 
     Half-way it waits for a line.
     """
     command = [sys.executable, "-c", WRITER, str(directory), str(batches)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+    with gone_after(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)) as process:
+        yield process
+
+
+@contextmanager
+def opened_when_begun(process: subprocess.Popen[str], directory: Path) -> Iterator[Catalog]:
+    """Open the library that a process writes after its first commit."""
+    assert process.stdout is not None
+    process.stdout.readline()
+    with Catalog.open(directory) as catalog:
+        yield catalog
 
 
 def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> None:
-    process = start_writer(directory, 30)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdout.readline()
     seen = set()
-    with Catalog.open(directory) as catalog:
+    with writing(directory, 30) as process, opened_when_begun(process, directory) as catalog:
+        assert process.stdin is not None
         store = IndexStore(catalog, directory)
         while process.poll() is None:
             with catalog.snapshot():
@@ -78,8 +87,7 @@ def test_a_reader_sees_whole_batches_while_a_writer_commits(directory: Path) -> 
         seen.add(catalog.revision)
         assert catalog.counts().images == 30 * BATCH
         assert store.warnings == []
-    process.stdout.close()
-    assert process.returncode == 0
+        assert process.returncode == 0
     assert len(seen) > 1
 
 
@@ -113,16 +121,12 @@ def test_what_is_counted_is_of_one_moment(
 
 
 def test_a_killed_writer_has_kept_every_batch_it_reported(directory: Path) -> None:
-    process = start_writer(directory, 10_000)
-    assert process.stdout is not None
-    for _ in range(12):
-        reported = int(process.stdout.readline())
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.stdin is not None
-    process.stdin.close()
-    rest = process.stdout.read().split()
-    process.stdout.close()
-    process.wait()
+    with writing(directory, 10_000) as process:
+        assert process.stdout is not None
+        for _ in range(12):
+            reported = int(process.stdout.readline())
+        process.kill()
+        rest = process.stdout.read().split()
     last = int(rest[-1]) if rest else reported
     with Catalog.open(directory) as catalog:
         images = catalog.counts().images

@@ -7,6 +7,8 @@ from tests.retrieval.fakes import FakeEncoder
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.ahead import load_ahead
 
+PATIENCE = 120  # seconds, which only a failure waits for
+
 
 class SlowTokens(FakeEncoder):
     """Has a tokenizer to load."""
@@ -32,14 +34,14 @@ def test_the_tokenizer_comes_first_and_the_rest_after_it() -> None:
         done.set()
 
     load_ahead(encoder, then)
-    assert done.wait(10)
+    assert done.wait(PATIENCE)
     assert encoder.steps == ["tokenizer", "engine"]
 
 
 def test_what_fails_ahead_is_left_to_whoever_needs_it() -> None:
     encoder = SlowTokens(damaged=True)
     load_ahead(encoder, lambda: encoder.steps.append("engine"))
-    assert encoder.tried.wait(10)
+    assert encoder.tried.wait(PATIENCE)
     assert encoder.steps == ["tokenizer"]
 
 

@@ -362,9 +362,9 @@ def test_ten_thousand_frames_cost_no_more_than_one() -> None:
     data = encoded(Image.new("P", (64, 64), 3), "GIF")
     start = data.index(b",\0\0\0\0")
     many = data[:start] + data[start:-1] * 10_000 + b";"
-    began = time.perf_counter()
+    began = time.process_time()
     assert decode_bytes(many, None).shape == (64, 64, 3)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
@@ -409,11 +409,11 @@ def test_a_bad_file_is_a_one_line_error_with_its_name_and_reason(
 
 
 def test_a_bomb_is_refused_quickly_and_without_a_warning() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for size in (20_000, 50_000, 2**31 - 1):
         with pytest.raises(DecodeError, match="limit"):
             decode_bytes(png_header(size, size), None)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_limits_are_the_callers() -> None:

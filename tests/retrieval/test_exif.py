@@ -243,6 +243,6 @@ def test_a_block_that_claims_much_costs_nothing() -> None:
     huge = (0x9003, ASCII, 0xFFFFFFFF, struct.pack("<I", 8))
     many: list[Entry] = [(0x9286, RATIONAL, 8000, struct.pack("<I", 8))] * 60_000
     data = block([], [huge, *many])
-    began = time.perf_counter()
+    began = time.process_time()
     assert read_exif(data) == Exif()
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

@@ -126,10 +126,10 @@ def segment(marker: int, body: bytes) -> bytes:
 )
 def test_a_jpeg_header_without_an_end_is_refused_at_once(filler: bytes) -> None:
     whole = jpeg(RED)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(DecodeError, match="its header has no end"):
         decode_bytes(whole[:2] + filler + whole[2:], None)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_jpeg_with_a_long_but_sound_header_is_read() -> None:

@@ -171,10 +171,12 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(100):
-        Machine(file).keep("network", "batch_size", BATCH_SIZES[number % 7])
-    ended.set()
-    reader.join()
+    try:
+        for number in range(100):
+            Machine(file).keep("network", "batch_size", BATCH_SIZES[number % 7])
+    finally:
+        ended.set()
+        reader.join()
     assert seen
     assert set(seen) <= set(BATCH_SIZES)
     assert [entry.name for entry in tmp_path.iterdir()] == ["machine.json"]
