@@ -32,7 +32,6 @@ from mmsearch.retrieval.background_questions import empty_pictures, empty_senten
 
 CLOSE = 4e-6  # cosines nearer than this may come out in either order, unless they are exact
 CONSTANT = 60
-DEPTH = 100
 
 Scores = dict[int, np.float32]
 
@@ -47,16 +46,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question of a library, with the words of each of its sentences, by place.
+class Limits:
+    """So `many` items do not make a word frequent; so much of the ranking by vectors counts."""
 
-    `many`: so many items are not frequent yet.
-    """
+    many: int = 1000
+    depth: int = 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of a library, with the words of each of its sentences, by place."""
 
     known: Known
     query: Query
     words: Mapping[int, tuple[str, ...]]
-    many: int
+    limits: Limits
 
     @cached_property
     def is_exact(self) -> bool:
@@ -183,7 +187,7 @@ def _ranked(asked: Asked, modality: Modality) -> list[Answer]:
     rows = {row.id for row in asked.known.rows if row.modality is modality} & asked.allowed
     near = {n: score for n, score in asked.cosines.items() if n in rows}
     shown = {} if asked.mode is not Mode.VECTOR and asked.is_blind else near
-    book = _book(asked.known, asked.many)
+    book = _book(asked.known, asked.limits.many)
     by_words: Scores = {}
     match asked.mode:
         case Mode.VECTOR:
@@ -193,7 +197,7 @@ def _ranked(asked: Asked, modality: Modality) -> list[Answer]:
             order = _sorted(by_words, {})
         case Mode.HYBRID:
             by_words = book.beside_vectors(asked.looked, rows)
-            deep = _sorted(near, {})[: max(DEPTH, 10 * asked.query.k)]
+            deep = _sorted(near, {})[: max(asked.limits.depth, 10 * asked.query.k)]
             order = _sorted(_fused({n: near[n] for n in deep}, by_words), near)
     level = _level(asked, modality)
     whole = [(number, float(shown.get(number, 0.0))) for number in order]

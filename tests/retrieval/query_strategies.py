@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 from tests.index.where.strategies import conditions, terms
-from tests.retrieval.worded_libraries import SIZES, WORDS, Known
+from tests.retrieval.worded_libraries import RARE_WORDS, SIZES, WORDS, Known
 
 from mmsearch.conditions import AnyOf, Compare, Condition, Operator
 from mmsearch.core import (
@@ -24,7 +24,7 @@ from mmsearch.index.where.grammar import parse_condition
 from mmsearch.index.where.show import show
 
 _PLAIN = (
-    *WORDS, "Zebra", "DOG", "cafe", "Caf\u00c9", "yacht", "and", "of",
+    *WORDS, *RARE_WORDS, "Zebra", "DOG", "cafe", "Caf\u00c9", "yacht", "and", "of",
     "IMG_0412.jpg", "black-and-white", "it's", "dog.", "(sea)", "red,", "'two'",
 )  # fmt: skip
 _QUOTED = ("the sea", "red dog", "two dogs", "dog On", "new york", "a", "dog", "2024/Rome", "?!")
@@ -104,14 +104,19 @@ def term(
             return ItemTerm(draw(st.sampled_from(sorted(known.vectors))), weight), None
 
 
+def _said(words: Sequence[str]) -> tuple[Term, Sentence | None]:
+    text = " ".join(words)
+    return TextTerm(text), Sentence(text, tuple(words))
+
+
 @st.composite
 def questions(draw: st.DrawFn, known: Known) -> Drawn:
-    """Draw any question; where words rank it mostly begins with one or two that items have."""
+    """Draw any question; where words rank it mostly begins with a few that items have."""
     mode = draw(st.sampled_from([None, Mode.VECTOR, Mode.TEXT, *[Mode.HYBRID] * 4]))
     first: list[tuple[Term, Sentence | None]] = []
     if mode is not Mode.VECTOR and draw(often):
-        said = tuple(draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=2)))
-        first = [(TextTerm(" ".join(said)), Sentence(" ".join(said), said))]
+        said = draw(st.lists(st.sampled_from(WORDS + RARE_WORDS), min_size=1, max_size=3))
+        first = [_said(said)] if draw(often) else [_said(said), _said(said[:1])]
     drawn = first + draw(st.lists(term(known), min_size=1 - len(first), max_size=3))
     negations = [Negation.SUBTRACT] * (3 if known.plain else 1) + [Negation.PROJECT]
     query = Query(

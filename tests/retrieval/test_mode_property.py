@@ -12,14 +12,14 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from tests.retrieval.query_oracle import Answer, Asked, answers
+from tests.retrieval.query_oracle import Answer, Asked, Limits, answers
 from tests.retrieval.query_strategies import questions
 from tests.retrieval.worded_libraries import AWAY, POLICIES, SEEDS, Libraries
 
 from mmsearch.core import Mode
 from mmsearch.errors import InputError
 
-_MANY = (1000, 20, 5)  # items have a word that is not frequent yet; 1,000 is documented
+_LIMITS = (Limits(), Limits(many=20), Limits(many=5), Limits(depth=10), Limits(5, 10))
 _ROUNDING = 2e-6  # of cosines that are not exact
 
 
@@ -34,16 +34,17 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libraries]:
 
 
 @contextmanager
-def frequent_beyond(many: int) -> Iterator[None]:
-    """Let words of more than so many items be frequent: small libraries have some as well."""
+def limited(limits: Limits) -> Iterator[None]:
+    """Let limits that are made for large libraries be reached in small ones as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmsearch.retrieval.wording._MANY", many)
-        patch.setattr("mmsearch.retrieval.hybrid._MANY", many)
+        patch.setattr("mmsearch.retrieval.wording._MANY", limits.many)
+        patch.setattr("mmsearch.retrieval.hybrid._MANY", limits.many)
+        patch.setattr("mmsearch.retrieval.hybrid.DEPTH", limits.depth)
         yield
 
 
 @settings(
-    max_examples=int(os.environ.get("MMSEARCH_EXAMPLES", "900")),
+    max_examples=int(os.environ.get("MMSEARCH_EXAMPLES", "1500")),
     deadline=None,
     derandomize="MMSEARCH_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.filter_too_much],
@@ -51,21 +52,21 @@ def frequent_beyond(many: int) -> Iterator[None]:
 @given(
     seed=st.sampled_from(SEEDS),
     policy=st.sampled_from(range(len(POLICIES))),
-    many=st.sampled_from(_MANY),
+    limits=st.sampled_from(_LIMITS),
     data=st.data(),
 )
 def test_any_question_is_answered_as_a_look_at_every_row_would(
-    libraries: Libraries, seed: int, policy: int, many: int, data: st.DataObject
+    libraries: Libraries, seed: int, policy: int, limits: Limits, data: st.DataObject
 ) -> None:
     known = libraries.of(seed, policy)
     drawn = data.draw(questions(known))
-    asked = Asked(known, drawn.query, drawn.words, many)
+    asked = Asked(known, drawn.query, drawn.words, limits)
     expected = answers(asked)
     if drawn.query.mode is Mode.TEXT and not asked.looked.wanted:
         with pytest.raises(InputError, match="give a text"):
             known.library.search(drawn.query)
         return
-    with frequent_beyond(many):
+    with limited(limits):
         hits = known.library.search(drawn.query)
     event(f"{asked.mode}, {'exact' if asked.is_exact else 'rounded'}, {min(len(hits), 2)} hits")
     found = [Answer(hit.item.id, hit.score, hit.weak) for hit in hits]

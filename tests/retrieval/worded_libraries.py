@@ -47,7 +47,8 @@ WORDS = (
     "dog", "sea", "boat", "red", "beach", "two", "men", "the", "on", "a",
     "zebra", "okapi", "jpg", "IMG", "caf\u00e9", "Rome", "2024", "run", "p1", "p2", "p3", "p4",
 )  # fmt: skip
-KNOWN_WORDS = ("dog", "sea", "boat", "red", "beach", "two", "the", "on", "jpg")
+RARE_WORDS = tuple(f"{first}{last}" for first in ("ak", "el", "gn", "ib") for last in "abcdefghij")
+KNOWN_WORDS = ("dog", "sea", "boat", "red", "beach", "two", "the", "on", "jpg", *RARE_WORDS[::2])
 NAMES = (
     *catalogs.NAMES,
     b"two dogs.jpg",
@@ -216,7 +217,8 @@ def _vector(generator: random.Random, seed: int) -> NDArray[np.float32]:
 
 
 def _said(generator: random.Random) -> str:
-    return " ".join(generator.choices(WORDS, k=generator.randint(1, 7)))
+    words = (*WORDS * 3, *RARE_WORDS)
+    return " ".join(generator.choices(words, k=generator.randint(1, 7)))
 
 
 def _some(generator: random.Random, choices: Sequence[str]) -> tuple[str, ...]:
