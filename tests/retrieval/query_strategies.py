@@ -117,7 +117,7 @@ def questions(draw: st.DrawFn, known: Known) -> Drawn:
     if mode is not Mode.VECTOR and draw(often):
         said = draw(st.lists(st.sampled_from(WORDS + RARE_WORDS), min_size=1, max_size=3))
         first = [_said(said)] if draw(often) else [_said(said), _said(said[:1])]
-    drawn = first + draw(st.lists(term(known), min_size=1 - len(first), max_size=3))
+    drawn = first + draw(st.lists(term(known), min_size=0 if first else 1, max_size=3))
     negations = [Negation.SUBTRACT] * (3 if known.plain else 1) + [Negation.PROJECT]
     query = Query(
         terms=tuple(one for one, _ in drawn),

@@ -102,7 +102,7 @@ class Signpost:
         return np.asarray(POINTS[np.array(places) % len(POINTS)], dtype=np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Known:
     """A library under some kind of index, and all rows of its catalog.
 
