@@ -8,11 +8,13 @@ import pytest
 from tests.retrieval.conftest import counts
 from tests.retrieval.drawing import BLUE, GREEN, RED, draw
 from tests.retrieval.fakes import FakeEncoder
+from tests.retrieval.overtaking import overtake
 
 from mmsearch.errors import InputError
 from mmsearch.index import failpoints
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.checking import check_catalog
+from mmsearch.index.spaces import drop_space
 from mmsearch.retrieval import forget as forgetting
 from mmsearch.retrieval.forget import find, forget
 from mmsearch.retrieval.ingest import ingest
@@ -124,3 +126,22 @@ def test_ctrl_c_reaches_the_caller_of_a_library(
             library.forget(photos)
     assert library.catalog.counts().images == 2
     assert library.forget(photos) == 2
+
+
+@pytest.mark.parametrize("dropped_at", range(12))
+def test_what_could_go_is_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped_at: int
+) -> None:
+    old, new = (FakeEncoder(name).space for name in ("old", "new"))
+    with Catalog.open(tmp_path / "library", write=True) as writer:
+        writer.set_space(old)
+        writer.set_space(new)
+
+        def commit(moment: int) -> None:
+            if moment == dropped_at:
+                drop_space(writer, old)
+
+        overtake(monkeypatch, commit)
+        with Catalog.open(tmp_path / "library") as reader:
+            found = survey(reader, spaces=True).spaces
+        assert [each.space for each in found] in ([], [old])

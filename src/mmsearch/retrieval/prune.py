@@ -50,6 +50,11 @@ class Leftovers:
 
 def survey(catalog: Catalog, *, spaces: bool = False) -> Leftovers:
     """Return what is gone for good, as far as the disk shows; with the old `spaces` when asked."""
+    with catalog.snapshot():
+        return _survey(catalog, spaces=spaces)
+
+
+def _survey(catalog: Catalog, *, spaces: bool) -> Leftovers:
     roots = catalog.roots()
     away = [root for root in roots if not stands(catalog, root)]
     absent = _with_items(catalog, away)
