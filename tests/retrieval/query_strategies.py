@@ -49,6 +49,7 @@ wheres: st.SearchStrategy[Condition | None] = st.one_of(
     st.tuples(halves, any_condition).map(AnyOf),
     any_condition,
 )
+_MODES = (Mode.VECTOR, None, None, Mode.TEXT, Mode.TEXT, *[Mode.HYBRID] * 4)
 often = st.sampled_from([True, True, False])
 least_scores = st.sampled_from([-0.5, 0.0, 0.25, 0.5]) | st.floats(-1, 0.5)
 
@@ -110,21 +111,28 @@ def _said(words: Sequence[str]) -> tuple[Term, Sentence | None]:
 
 
 @st.composite
+def openings(draw: st.DrawFn) -> list[tuple[Term, Sentence | None]]:
+    """Draw a sentence of words that items have, and at times the first word once more."""
+    said = draw(st.lists(st.sampled_from(WORDS + RARE_WORDS), min_size=1, max_size=3))
+    return [_said(said)] if draw(often) else [_said(said), _said(said[:1])]
+
+
+@st.composite
 def questions(draw: st.DrawFn, known: Known) -> Drawn:
-    """Draw any question; where words rank it mostly begins with a few that items have."""
-    mode = draw(st.sampled_from([None, Mode.VECTOR, Mode.TEXT, *[Mode.HYBRID] * 4]))
-    first: list[tuple[Term, Sentence | None]] = []
-    if mode is not Mode.VECTOR and draw(often):
-        said = draw(st.lists(st.sampled_from(WORDS + RARE_WORDS), min_size=1, max_size=3))
-        first = [_said(said)] if draw(often) else [_said(said), _said(said[:1])]
-    drawn = first + draw(st.lists(term(known), min_size=0 if first else 1, max_size=3))
+    """Draw any question; half of those by words are of words that items have and little else."""
+    mode = draw(st.sampled_from(_MODES))
+    is_short = mode is not Mode.VECTOR and draw(st.booleans())
+    begun = mode is not Mode.VECTOR and (is_short or draw(often))
+    first = draw(openings()) if begun else []
+    more = st.lists(term(known), min_size=0 if first else 1, max_size=0 if is_short else 3)
+    drawn = first + draw(more)
     negations = [Negation.SUBTRACT] * (3 if known.plain else 1) + [Negation.PROJECT]
     query = Query(
         terms=tuple(one for one, _ in drawn),
         k=draw(st.sampled_from([1, 2, 3, 5, 5, 10, 10, 11, 60, 10**9])),
         target=draw(st.sampled_from([Modality.IMAGE, Modality.TEXT, None])),
-        online=not draw(often),
-        where=draw(wheres),
+        online=not (is_short or draw(often)),
+        where=None if is_short else draw(wheres),
         mode=mode,
         negation=draw(st.sampled_from(negations)),
         min_score=None if draw(often) else draw(least_scores),
