@@ -239,8 +239,8 @@ def test_what_has_no_vector_comes_before_negative_cosines_among_equals(
     catalog.commit(Batch(blank=(111,)))
     library = Library(catalog, IndexStore(catalog, catalog.directory), Signpost())
     hits = library.search(Query((TextTerm("boat"),), 3, mode=Mode.HYBRID))
-    assert [hit.item.id for hit in hits] == [1, 111, 102]  # each has 1/61, the others 1/62
-    np.testing.assert_allclose([hit.score for hit in hits], [1, 0, -1])
+    found = [(hit.item.id, hit.score) for hit in hits]
+    assert found == [(1, 1), (111, 0), (102, -1)]  # each has 1/61, the others 1/62
 
 
 def test_what_is_cut_off_does_not_change_how_much_of_the_ranking_by_vectors_counts(
@@ -252,8 +252,7 @@ def test_what_is_cut_off_does_not_change_how_much_of_the_ranking_by_vectors_coun
     towards = Signpost().encode_texts(["boat"])[0]
     away = np.array([towards[1], -towards[0], towards[3], -towards[2]])
     angles = np.linspace(0.4, 1.5, 300)  # float16 tells their cosines apart
-    names = [str(n) for n in range(1, 301)]
-    names[150 - 1], names[300 - 1] = "a small boat", "boat"
+    names = [{150: "a small boat", 300: "boat"}.get(n, str(n)) for n in range(1, 301)]
     files = [
         picture(f"/photos/{name}", np.cos(angle) * towards + np.sin(angle) * away)
         for name, angle in zip(names, angles, strict=True)
@@ -261,10 +260,10 @@ def test_what_is_cut_off_does_not_change_how_much_of_the_ranking_by_vectors_coun
     catalog.commit(Batch(files=tuple(files)))
     library = Library(catalog, IndexStore(catalog, catalog.directory), Signpost())
     query = Query((TextTerm("boat"),), mode=Mode.HYBRID)
-    first = [hit.item.id for hit in library.search(query)]
-    assert first == [1, 300, 2, 150, 3, 4, 5, 6, 7, 8]  # 1/61, 1/61, 1/62, 1/62, 1/63, ...
-    kept = [hit.item.id for hit in library.search(replace(query, min_score=0.1))]
-    assert kept == [1, 2, 150, 3, 4, 5, 6, 7, 8, 9]
+    first = [hit.item.id for hit in library.search(query)][:5]
+    assert first == [1, 300, 2, 150, 3]  # 1/61, 1/61, 1/62, 1/62, 1/63
+    kept = [hit.item.id for hit in library.search(replace(query, min_score=0.1))][:5]
+    assert kept == [1, 2, 150, 3, 4]
 
 
 @given(near=st.lists(st.integers(0, 5), max_size=8), text=st.lists(st.integers(0, 5), max_size=8))
