@@ -26,7 +26,7 @@ BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 _FORMAT: Final = 1
 _MOST_SUBJECTS: Final = 200
 _BUDGET_SECONDS: Final = 4.0
-_ALIKE: Final = 0.98
+_ALIKE: Final = 0.99
 _WORSE: Final = 0.9
 
 Say = Callable[[str], None]
@@ -110,7 +110,7 @@ def batch_size(
 
 
 def best_batch(seconds: Callable[[int], float], *, budget: float = _BUDGET_SECONDS) -> int:
-    """Return the smallest batch whose throughput is within 2 % of the best that was measured.
+    """Return the smallest batch whose throughput is within 1 % of the best that was measured.
 
     `seconds(count)` times one batch; each size is timed twice, the quicker counts. Larger sizes
     are left out once two in a row were a tenth below the best, or when the next one would take
