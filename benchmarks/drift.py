@@ -22,9 +22,10 @@ from measuring import Facts, keep, say
 from PIL import Image
 
 from mmsearch.core import Interpolation, Pixels, Preprocessing, Resize, Vectors
-from mmsearch.retrieval.decode import decode_bytes, resize
+from mmsearch.retrieval.decode import decode_bytes
 from mmsearch.retrieval.encoder import normalise
 from mmsearch.retrieval.models import load_encoder
+from mmsearch.retrieval.resizing import resize
 
 TARGET = 0.005
 _SIZE = (4000, 3000)

@@ -19,14 +19,13 @@ from mmsearch.core import Cut, Interpolation, Pixels, Preprocessing, Resize
 from mmsearch.errors import DecodeError, InputError
 from mmsearch.retrieval.decode import (
     Limits,
-    crop_box,
     decode,
     decode_bytes,
     read_bytes,
     read_image,
-    resize,
     shown,
 )
+from mmsearch.retrieval.resizing import crop_box, resize
 
 TINY = Limits(pixels=10_000, bytes=100_000)
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from mmsearch.core import Preprocessing
-from mmsearch.retrieval.decode import decode_bytes, resize
+from mmsearch.retrieval.decode import decode_bytes
 from mmsearch.retrieval.models import load_encoder
+from mmsearch.retrieval.resizing import resize
 
 MOST = 0.005
 

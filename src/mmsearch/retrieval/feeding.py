@@ -26,7 +26,7 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
 def network_input(images: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Return pictures of any size as (n, 3, h, w) float32, resized where need be."""
     if any(image.shape[:2] != preprocessing.size for image in images):
-        from mmsearch.retrieval.decode import resize
+        from mmsearch.retrieval.resizing import resize
 
         images = [resize(image, preprocessing) for image in images]
     return normalise(np.stack(images), preprocessing)

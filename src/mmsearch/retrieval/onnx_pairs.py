@@ -14,7 +14,6 @@ import numpy as np
 
 from mmsearch.core import Pixels, Space, Vectors
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.decode import resize
 from mmsearch.retrieval.description import (
     IMAGE_FILE,
     TEXT_FILE,
@@ -28,6 +27,7 @@ from mmsearch.retrieval.layouts import Layout
 from mmsearch.retrieval.onnx_files import place_network
 from mmsearch.retrieval.pair_probe import ONE_THREAD, Probe, choose_outputs
 from mmsearch.retrieval.pair_reading import ReadyPair, read_pair, space_digest
+from mmsearch.retrieval.resizing import resize
 from mmsearch.retrieval.tokenizer_file import write_tokenizer
 from mmsearch.retrieval.tokens import Tokens
 from mmsearch.retrieval.tower import Tower

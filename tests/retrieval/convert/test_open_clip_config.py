@@ -13,8 +13,8 @@ from PIL import Image
 from mmsearch.core import Cut, Interpolation, Pixels, Resize
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.open_clip_config import find_architecture, preprocessing_of
-from mmsearch.retrieval.decode import resize
 from mmsearch.retrieval.encoder import normalise
+from mmsearch.retrieval.resizing import resize
 
 transform = pytest.importorskip("open_clip.transform")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmsearch.core import Cut, Interpolation, Preprocessing, Resize
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.decode import resize
 from mmsearch.retrieval.encoder import normalise
+from mmsearch.retrieval.resizing import resize
 
 _FILTERS: Final = {
     Image.Resampling.BILINEAR: Interpolation.BILINEAR,

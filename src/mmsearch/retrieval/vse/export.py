@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from mmsearch.core import Pixels, Preprocessing, Space, Vectors
 from mmsearch.errors import InputError, ModelError
-from mmsearch.retrieval.decode import resize
 from mmsearch.retrieval.encoder import OnnxEncoder, Use, normalise
 from mmsearch.retrieval.folder import (
     IMAGE_FILE,
@@ -29,6 +28,7 @@ from mmsearch.retrieval.folder import (
     read_model_folder,
     write_model_folder,
 )
+from mmsearch.retrieval.resizing import resize
 from mmsearch.retrieval.vse.agreement import Agreement, TowerAgreement, inversion, tower_agreement
 from mmsearch.retrieval.vse.backbone import weights_digest
 from mmsearch.retrieval.vse.onnx_graph import IMAGE_SIGNATURE, TEXT_SIGNATURE, write_graph

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmsearch.core import Pixels, Preprocessing, Resize
-from mmsearch.retrieval.decode import resize
+from mmsearch.retrieval.resizing import resize
 
 SMALLEST = 0.7
 """Shortest side of a cut, as a share of the picture's."""
