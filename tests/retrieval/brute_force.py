@@ -14,13 +14,13 @@ Floats = NDArray[np.float64]
 
 
 def direction(rows: Floats, weights: Sequence[float], negation: Negation) -> Floats:
-    """Return the unit vector (dim,) of terms, (n, dim) unit rows.
+    """Return the unit vector (dim,) of terms, (n, dim) unit rows or, of no meaning, zeros.
 
     Leaves out what has no one answer: terms that cancel out, negative ones that point the same way.
     """
     factors = np.array(weights)
-    negative = np.flatnonzero(factors < 0)
-    if negation is Negation.PROJECT and 0 < len(negative) < len(factors):
+    negative = np.flatnonzero((factors < 0) & rows.any(axis=1))
+    if negation is Negation.PROJECT and len(negative) and (factors > 0).any():
         # terms that point the same way share what is taken off in more than one way
         assume(np.linalg.matrix_rank(rows[negative], tol=1e-3) == len(negative))
         positive = np.flatnonzero(factors > 0)

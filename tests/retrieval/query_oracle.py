@@ -5,7 +5,7 @@ no ranking, filter, fusion or level of mmsearch is called.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
 
@@ -92,6 +92,21 @@ class Asked:
         return bool(strange) and plain and {*runs} <= strange | STOP_WORDS
 
     @cached_property
+    def meaningless(self) -> frozenset[int]:
+        """The places of the sentences of which the model knows no word, others beside them."""
+        if self.query.mode is Mode.VECTOR:
+            return frozenset()
+        alone = {
+            place: replace(self, query=replace(self.query, terms=(term,)), words={0: words})
+            for place, words in self.words.items()
+            for term in [replace(self.query.terms[place], weight=1.0)]
+        }
+        found = frozenset(place for place, asked in alone.items() if asked.is_blind)
+        places = [*range(len(self.query.terms))]
+        wanted = [place for place in places if self.query.terms[place].weight > 0]
+        return found if {*(wanted or places)} - found else frozenset()
+
+    @cached_property
     def looked(self) -> Looked:
         """What is looked for by words; without a mode, what the model does not know."""
         sides: dict[bool, list[tuple[str, ...]]] = {True: [], False: []}
@@ -114,6 +129,7 @@ class Asked:
         """The cosines of all items that have a vector."""
         vectors = self.known.vectors
         terms = np.stack([self._vector(term) for term in self.query.terms])
+        terms[[*self.meaningless]] = 0
         weights = [term.weight for term in self.query.terms]
         vector = direction(terms, weights, self.query.negation).astype(np.float32)
         return {n: np.float32(row @ vector.astype(np.float64)) for n, row in vectors.items()}

@@ -17,7 +17,7 @@ from tests.retrieval.fakes import FakeEncoder
 from tests.retrieval.worded_libraries import Signpost
 
 import mmsearch
-from mmsearch.core import Ids, ItemTerm, Matches, Modality, Mode, Query, TextTerm
+from mmsearch.core import Ids, ItemTerm, Matches, Modality, Mode, Negation, Query, TextTerm
 from mmsearch.errors import InputError
 from mmsearch.index import attributes
 from mmsearch.index.catalog import Catalog
@@ -119,6 +119,41 @@ def test_a_word_that_nobody_knows_is_said_to_be_left_out(library: Library) -> No
         f'the model does not know "okapi", {nowhere} it: it was left out',
         f'the model does not know "okapi" and "gnu", {nowhere} them',
     ]
+
+
+def test_a_term_of_unknown_words_leaves_the_vectors_to_the_others(library: Library) -> None:
+    # Away from what the model does not know, (1, ..., 1) of length one, red would be 1.24 x 1
+    # - 0.62 x 0.35 = 1.02 and not 1; beside it, less than 1.
+    for weight in (1.0, -0.5):
+        for negation in Negation:
+            terms = (TextTerm("red"), TextTerm("an okapi", weight))
+            why = library.explain(Query(terms, 1, negation=negation))
+            assert [(hit.item.id, hit.score) for hit in why.hits] == [(1, 1.0)]
+            assert why.cosines.tolist() == [[1.0, 0.0]]
+    assert library.warnings == [
+        'the model does not know "okapi", and no name, caption or label has it: it was left out',
+        'the model does not know "okapi", and cannot turn away from it',
+    ]
+
+
+def test_a_negative_term_that_the_model_knows_in_part_turns_away_and_says_so(
+    library: Library,
+) -> None:
+    terms = (TextTerm("blue"), TextTerm("red okapi with a gnu", -1.0))
+    assert library.explain(Query(terms, 1)).cosines.tolist() == [[1.0, 0.0]]
+    assert library.search(Query(terms, 1))[0].score == pytest.approx(0.5**0.5)
+    assert library.warnings == [
+        'the model does not know "okapi" and "gnu", and cannot turn away from them'
+    ]
+
+
+def test_the_words_of_a_negative_term_are_no_riddle_to_words_or_vectors_alone(
+    library: Library,
+) -> None:
+    terms = (TextTerm("a0"), TextTerm("okapi", -0.5))
+    assert [hit.item.id for hit in library.search(Query(terms, mode=Mode.TEXT))] == [1]
+    library.search(Query((TextTerm("red"), TextTerm("okapi", -0.5)), mode=Mode.VECTOR))
+    assert library.warnings == []
 
 
 def test_a_warning_names_few_words_and_no_long_ones(library: Library) -> None:

@@ -27,6 +27,7 @@ from mmsearch.retrieval.terms import parse_line, show_line
 from mmsearch.retrieval.wording import (
     MOST_WORDS,
     Wording,
+    meaningless,
     read_wording,
     telling_matches,
     text_matches,
@@ -129,6 +130,25 @@ def test_where_the_model_knows_no_word_the_words_rank_alone(mode: Mode | None) -
     with_item = read_wording(_query(mode, text, ItemTerm(1)), ("Zebra", "okapi", "calf"))
     assert with_item is not None
     assert (with_item.mode, with_item.blind) == (Mode.HYBRID, False)
+
+
+@pytest.mark.parametrize(
+    ("terms", "unknown", "places"),
+    [
+        ((DOG, TextTerm("a zebra")), {1: ("zebra",)}, [1]),
+        ((DOG, TextTerm("a zebra", -0.5)), {1: ("zebra",)}, [1]),
+        ((DOG, TextTerm("zebra crossing")), {1: ("zebra",)}, []),
+        ((ItemTerm(1), TextTerm("zebra")), {1: ("zebra",)}, [1]),
+        ((ItemTerm(1, -1.0), TextTerm("zebra")), {1: ("zebra",)}, []),
+        ((TextTerm("zebra"), TextTerm("okapi")), {0: ("zebra",), 1: ("okapi",)}, []),
+        ((TextTerm("zebra", -1.0), TextTerm("dog", -1.0)), {0: ("zebra",)}, [0]),
+        ((DOG, TextTerm("a")), {1: ("a",)}, []),
+    ],
+)
+def test_texts_mean_nothing_of_which_the_model_knows_no_word_beside_what_is_wanted(
+    terms: tuple[Term, ...], unknown: dict[int, tuple[str, ...]], places: list[int]
+) -> None:
+    assert meaningless(terms, unknown) == places
 
 
 def _captioned(catalog: Catalog, captions: dict[int, str], total: int) -> None:

@@ -5,7 +5,7 @@ whenever there are k. Each modality has a ranking of its own; what is too far aw
 it, and then the rankings are merged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,7 +35,7 @@ from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore, ReplacedError
 from mmsearch.retrieval.query import Direction, combine, merge_by_rank
 from mmsearch.retrieval.remembered import searched_space
-from mmsearch.retrieval.vocabulary import unknown_words
+from mmsearch.retrieval.vocabulary import unknown_by_term
 
 if TYPE_CHECKING:
     from mmsearch.index.sources import Route
@@ -117,7 +117,10 @@ class Asking:
         item that is not there, SpaceMismatchError when the library has another model now.
         """
         encoded = self._encoded(query.terms)
-        wording = self._wording(query)
+        unknown = {} if query.mode is Mode.VECTOR else unknown_by_term(self.encoder, query.terms)
+        wording = self._wording(query, unknown)
+        if unknown:
+            self._leave_out(query, unknown, encoded)
         while True:  # in a later moment, when a writer has replaced the index file of this one
             with suppress(ReplacedError), self.catalog.snapshot():
                 self._require_space()
@@ -160,19 +163,25 @@ class Asking:
         engine = any(self.indexes.needs_engine(self.space, target) for target in targets)
         load_ahead(self.encoder, self.indexes.load_engine if engine else lambda: None)
 
-    def _wording(self, query: Query) -> "Wording | None":
+    def _wording(self, query: Query, unknown: Mapping[int, Sequence[str]]) -> "Wording | None":
         """Return what is looked for by words; None when the vectors alone rank."""
-        unknown = [
-            word
-            for term in query.terms
-            if isinstance(term, TextTerm) and term.weight > 0
-            for word in unknown_words(self.encoder, term.text)
-        ]
         if query.mode is Mode.VECTOR or (query.mode is None and not unknown):
             return None
         from mmsearch.retrieval.wording import read_wording
 
-        return read_wording(query, unknown)
+        wanted = [place for place in unknown if query.terms[place].weight > 0]
+        return read_wording(query, [word for place in wanted for word in unknown[place]])
+
+    def _leave_out(
+        self, query: Query, unknown: Mapping[int, Sequence[str]], encoded: Vectors
+    ) -> None:
+        """Take the rows of terms that mean nothing to the model; tell what it cannot avoid."""
+        from mmsearch.retrieval.hybrid import not_avoided
+        from mmsearch.retrieval.wording import meaningless
+
+        encoded[meaningless(query.terms, unknown)] = 0
+        for said in not_avoided(query, unknown):
+            self._warn(said)
 
     def _tell(self, wording: "Wording", *, seen: bool) -> None:
         """Let the library's warnings say which words the model does not know."""

@@ -5,7 +5,7 @@ Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): an item's va
 of equal score share a rank, so that a folder of pictures without names of their own is no order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import Ids, Matches, Modality, Mode
+from mmsearch.core import Ids, Matches, Modality, Mode, Query
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.words import count, held
-from mmsearch.retrieval.wording import Wording, telling_matches, text_matches
+from mmsearch.retrieval.wording import Wording, telling_matches, telling_words, text_matches
 
 CONSTANT: Final = 60
 DEPTH: Final = 100
@@ -170,6 +170,19 @@ def strange_words(catalog: Catalog, wording: Wording, *, seen: bool) -> list[str
             f"{has}{left}"
         )
     return said
+
+
+def not_avoided(query: Query, unknown: Mapping[int, Sequence[str]]) -> list[str]:
+    """Return what is to be said of negative terms' words, by place, that the model does not know.
+
+    Words alone leave out what has them, whatever the model knows.
+    """
+    away = [place for place in unknown if query.terms[place].weight < 0]
+    words = telling_words(word for place in away for word in unknown[place])
+    if not words or query.mode is Mode.TEXT:
+        return []
+    them = "it" if len(words) == 1 else "them"
+    return [f"the model does not know {_listed([*words])}, and cannot turn away from {them}"]
 
 
 def _foremost(ids: Ids, nearest: Search, room: int) -> Ids:

@@ -1,8 +1,9 @@
 """Which words of a sentence a model does not know."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from mmsearch.core import Encoder
+from mmsearch.core import Encoder, Term, TextTerm
 
 
 @runtime_checkable
@@ -21,3 +22,10 @@ def unknown_words(encoder: Encoder, text: str) -> tuple[str, ...]:
     Costs least right after the sentence was encoded.
     """
     return encoder.unknown_words(text) if isinstance(encoder, KnowsWords) else ()
+
+
+def unknown_by_term(encoder: Encoder, terms: Sequence[Term]) -> dict[int, tuple[str, ...]]:
+    """Return the unknown words of each text that has some, by the place of the term."""
+    texts = {place: term.text for place, term in enumerate(terms) if isinstance(term, TextTerm)}
+    found = {place: unknown_words(encoder, text) for place, text in texts.items()}
+    return {place: words for place, words in found.items() if words}

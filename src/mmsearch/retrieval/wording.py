@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from mmsearch.core import Ids, Matches, Modality, Mode, Query, TextTerm
+from mmsearch.core import Ids, Matches, Modality, Mode, Query, Term, TextTerm
 from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.words import Wanted, count, found, having, held, held_by, ranked
@@ -61,7 +61,7 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     wanted = said[:MOST_WORDS]
     away = (_words(term)[:MOST_WORDS] for term in texts if term.weight < 0)
     unwanted = tuple(filter(None, away))
-    strange = _each_once(word for word in unknown if word.casefold() not in _STOP_WORDS)
+    strange = telling_words(unknown)
     blind = bool(strange) and len(texts) == len(query.terms) and _are_all(strange, said)
     if query.mode is Mode.TEXT:
         if not wanted:
@@ -75,6 +75,28 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
         mode = Mode.TEXT if blind else Mode.HYBRID
         return Wording(mode, strange[:MOST_WORDS], unwanted, strange, blind)
     return None
+
+
+def telling_words(words: Iterable[str]) -> tuple[str, ...]:
+    """Return words, each once, without those that nearly every English sentence has."""
+    return _each_once(word for word in words if word.casefold() not in _STOP_WORDS)
+
+
+def meaningless(terms: Sequence[Term], unknown: Mapping[int, Sequence[str]]) -> list[int]:
+    """Return the places of the texts of which the model knows no word, `unknown` by place.
+
+    All such texts have one vector, which lies anywhere. Empty where the question has nothing else
+    that is wanted, or in one without anything wanted, that is not.
+    """
+    strange = {place: telling_words(words) for place, words in unknown.items()}
+    found = [
+        place
+        for place, term in enumerate(terms)
+        if isinstance(term, TextTerm) and strange.get(place)
+        if _are_all(strange[place], _words(term))
+    ]
+    pulling = {place for place, term in enumerate(terms) if term.weight > 0}
+    return found if (pulling or {*range(len(terms))}) - {*found} else []
 
 
 def words_of(text: str) -> tuple[str, ...]:
