@@ -178,13 +178,16 @@ def test_reading_and_searching_import_no_sqlite_utils(
     assert run.stderr == ""
 
 
-@pytest.mark.parametrize(("threads", "loaded"), [(1, "False"), (2, "True")])
-def test_opening_for_writing_loads_pandas_only_where_another_thread_could_want_it(
-    threads: int, loaded: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("program", "threads", "loaded"),
+    [("mmsearch.cli", 1, "False"), ("mmsearch.cli", 2, "True"), ("mmsearch", 1, "True")],
+)
+def test_opening_for_writing_loads_pandas_only_where_somebody_else_could_want_it(
+    program: str, threads: int, loaded: str, tmp_path: Path
 ) -> None:
     (tmp_path / "pandas.py").write_text("class Timestamp: pass\n", encoding="utf-8")
     code = (
-        "import sys, threading; from pathlib import Path\n"
+        f"import sys, threading, {program}; from pathlib import Path\n"
         "from mmsearch.index.catalog import Catalog\n"
         "done = threading.Event()\n"
         f"for _ in range({threads} - 1): threading.Thread(target=done.wait).start()\n"
@@ -192,7 +195,8 @@ def test_opening_for_writing_loads_pandas_only_where_another_thread_could_want_i
         "print('pandas' in sys.modules)\n"
         "done.set()\n"
         "import pandas\n"
-        "print(pandas.Timestamp.__name__)\n"
+        "from sqlite_utils.db import COLUMN_TYPE_MAPPING\n"
+        "print(pandas.Timestamp.__name__, pandas.Timestamp in COLUMN_TYPE_MAPPING)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "library")],
@@ -201,4 +205,4 @@ def test_opening_for_writing_loads_pandas_only_where_another_thread_could_want_i
         check=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    assert run.stdout.split() == [loaded, "Timestamp"]
+    assert run.stdout.split() == [loaded, "Timestamp", loaded]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mmsearch.index.lock import WriterLock
 
 _PANDAS: Final = "pandas"
+_COMMAND_LINE: Final = "mmsearch.cli"
 
 
 class Session:
@@ -191,12 +192,14 @@ def _migrated(directory: Path, connection: sqlite3.Connection) -> "Database":
 
 
 def _database_class() -> "type[Database]":
-    """Import sqlite-utils, without pandas as long as nobody can miss it.
+    """Import sqlite-utils, on the command line without pandas.
 
     Where pandas is installed sqlite-utils loads it, for a third of a second, to know its time
-    stamps; no row here has one. Another thread might want it at this very moment.
+    stamps; no row here has one. A program of somebody else's may use both later, and another
+    thread may want pandas at this very moment.
     """
-    unwanted = _PANDAS not in sys.modules and threading.active_count() == 1
+    alone = _COMMAND_LINE in sys.modules and threading.active_count() == 1
+    unwanted = alone and _PANDAS not in sys.modules
     if unwanted:
         sys.modules[_PANDAS] = None  # type: ignore[assignment]  # as if it were not installed
     try:
