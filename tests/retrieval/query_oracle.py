@@ -108,11 +108,12 @@ class Asked:
 
     @cached_property
     def looked(self) -> Looked:
-        """What is looked for by words; without a mode, what the model does not know."""
+        """What is looked for by words; without a mode, what the model does not know of them."""
         sides: dict[bool, list[tuple[str, ...]]] = {True: [], False: []}
         for place, words in self.words.items():
             sides[self.query.terms[place].weight > 0].append(words)
-        wanted = sides[True] if self.query.mode is not None else [self.unknown]
+        whole = self.query.mode is not None or self.is_blind
+        wanted = sides[True] if whole else [self.unknown]
         return looked_for(wanted, sides[False])
 
     @cached_property

@@ -120,6 +120,15 @@ def test_a_model_that_knows_a_word_beyond_those_looked_for_is_not_blind(mode: Mo
     assert not wording.blind
 
 
+@pytest.mark.parametrize("mode", [None, Mode.HYBRID, Mode.TEXT])
+def test_where_the_model_knows_no_word_what_was_written_is_looked_for(mode: Mode | None) -> None:
+    terms = (TextTerm('a IMG_0412.jpg "golden gate"'), TextTerm("sky line", phrase=True))
+    unknown = ("IMG_0412", "jpg", "golden", "gate", "sky", "line")
+    wording = read_wording(_query(mode, *terms), unknown)
+    assert wording is not None
+    assert wording.wanted == ("IMG_0412.jpg", "golden gate", "sky line")
+
+
 @pytest.mark.parametrize("mode", [None, Mode.HYBRID])
 def test_where_the_model_knows_no_word_the_words_rank_alone(mode: Mode | None) -> None:
     text = TextTerm("a Zebra, an okapi-calf")

@@ -53,8 +53,8 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     """Return what a query looks for by words; None when its vectors alone rank.
 
     `unknown` are the words of its positive texts that the model does not know. Where no mode was
-    asked for, these are looked for, beside the vectors if the model knows others. Raises
-    InputError for the mode text without a text.
+    asked for, these are looked for beside the vectors; if the model knows no others, what was
+    written is looked for, as in the mode text. Raises InputError for that mode without a text.
     """
     texts = [term for term in query.terms if isinstance(term, TextTerm)]
     said = _each_once(word for term in texts if term.weight > 0 for word in _words(term))
@@ -72,8 +72,9 @@ def read_wording(query: Query, unknown: Sequence[str]) -> Wording | None:
     if query.mode is Mode.HYBRID and wanted:
         return Wording(Mode.TEXT if blind else Mode.HYBRID, wanted, unwanted, strange, blind)
     if query.mode is None and strange:
-        mode = Mode.TEXT if blind else Mode.HYBRID
-        return Wording(mode, strange[:MOST_WORDS], unwanted, strange, blind)
+        if blind:
+            return Wording(Mode.TEXT, wanted, unwanted, strange, blind)
+        return Wording(Mode.HYBRID, strange[:MOST_WORDS], unwanted, strange, blind)
     return None
 
 
