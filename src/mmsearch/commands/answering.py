@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mmsearch.commands.presenting import Presenter
     from mmsearch.conditions import Condition
     from mmsearch.core import Hit, Modality, Query, Term
-    from mmsearch.retrieval.asking import Answered
     from mmsearch.retrieval.explaining import Explanation
     from mmsearch.retrieval.library import Library
+    from mmsearch.retrieval.query import Answered
 
 _STDIN: Final = "-"
 _BYTE_ORDER_MARK: Final = "\ufeff"  # with which some shells and editors begin a text

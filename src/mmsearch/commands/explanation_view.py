@@ -9,8 +9,8 @@ from mmsearch.index.sources import Route, Way
 
 if TYPE_CHECKING:
     from mmsearch.core import Hit, Item
-    from mmsearch.retrieval.asking import Ranking
     from mmsearch.retrieval.explaining import Explanation
+    from mmsearch.retrieval.query import Ranking
 
 
 def explained(explanation: "Explanation") -> Iterator[str]:

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmsearch.core import (
     Cutoff,
@@ -33,7 +32,7 @@ from mmsearch.core import (
 from mmsearch.errors import InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore, ReplacedError
-from mmsearch.retrieval.query import Direction, combine, merge_by_rank
+from mmsearch.retrieval.query import Answered, Ranking, combine, merge_by_rank
 from mmsearch.retrieval.remembered import searched_space
 from mmsearch.retrieval.vocabulary import unknown_by_term
 
@@ -41,51 +40,11 @@ if TYPE_CHECKING:
     from mmsearch.index.sources import Route
     from mmsearch.index.where.select import Selector
     from mmsearch.retrieval.background import Backgrounds
-    from mmsearch.retrieval.hybrid import Blend, Search
+    from mmsearch.retrieval.hybrid import Search
     from mmsearch.retrieval.narrowing import Narrowed
     from mmsearch.retrieval.wording import Wording
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The answers of one modality, best first, with what they were made from.
-
-    `narrowed` None: every item of the modality could answer. `level` is the cosine up to which
-    answers are no better than chance, None where nobody asked. `route`: how the vectors were
-    searched, None where nobody did. `blend` None: the vectors alone have ranked.
-    """
-
-    modality: Modality
-    matches: Matches
-    narrowed: "Narrowed | None" = None
-    route: "Route | None" = None
-    level: float | None = None
-    weak: frozenset[int] = frozenset()
-    blend: "Blend | None" = None
-
-    def kept(self, keep: NDArray[np.bool_] | slice) -> "Ranking":
-        """Return the ranking of some of its answers."""
-        matches = Matches(self.matches.ids[keep], self.matches.scores[keep])
-        return replace(self, matches=matches)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A question with its answers and all that led to them.
-
-    `rows` (n, dim) are the vectors of the query's terms; `own` the sorted ids of the items that
-    the query is made of and that were left out. `wording` None: the vectors alone have ranked.
-    """
-
-    query: Query
-    hits: tuple[Hit, ...]
-    rows: Vectors
-    direction: Direction
-    own: Ids
-    wording: "Wording | None"
-    rankings: tuple[Ranking, ...]
 
 
 @dataclass(frozen=True, slots=True)

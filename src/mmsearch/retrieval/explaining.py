@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmsearch.core import Hit, ImageTerm, ItemTerm, Modality, Mode, Space, Term, TextTerm
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.sources import Way
-from mmsearch.retrieval.asking import Answered, Ranking
+from mmsearch.retrieval.query import Answered, Ranking
 from mmsearch.retrieval.terms import show
 
 

@@ -25,8 +25,8 @@ from mmsearch.core import (
 from mmsearch.errors import ConfigError, InputError
 from mmsearch.index.catalog import Catalog
 from mmsearch.index.store import IndexStore
-from mmsearch.retrieval.asking import Answered, Asking
-from mmsearch.retrieval.query import as_condition, choose_target, text_of_query
+from mmsearch.retrieval.asking import Asking
+from mmsearch.retrieval.query import Answered, as_condition, choose_target, text_of_query
 from mmsearch.retrieval.remembered import searched_space
 
 if TYPE_CHECKING:

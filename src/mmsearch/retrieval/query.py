@@ -1,4 +1,4 @@
-"""What a question means, as pure functions: weighted terms as one direction, and what to look for.
+"""What a question means, as pure functions, and what came of it.
 
 A query's vector is always a sum of the vectors of its terms, whichever way the negative ones act:
 `Direction.coefficients` says of how much of each. So a score is a sum as well, of one share for
@@ -6,17 +6,21 @@ each term: the cosine of q = sum c_i t_i with an answer v is sum c_i (t_i . v).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmsearch.core import ImageTerm, Matches, Modality, Negation, Term, Vectors
+from mmsearch.core import Hit, Ids, ImageTerm, Matches, Modality, Negation, Query, Term, Vectors
 from mmsearch.errors import InputError
 
 if TYPE_CHECKING:
     from mmsearch.conditions import Condition
+    from mmsearch.index.sources import Route
+    from mmsearch.retrieval.hybrid import Blend
+    from mmsearch.retrieval.narrowing import Narrowed
+    from mmsearch.retrieval.wording import Wording
 
 _SMALLEST = 1e-6  # of the longest term's length
 
@@ -144,3 +148,43 @@ def as_condition(where: "str | Condition | None") -> "Condition | None":
     from mmsearch.index.where.grammar import parse_condition
 
     return parse_condition(where)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The answers of one modality, best first, with what they were made from.
+
+    `narrowed` None: every item of the modality could answer. `level` is the cosine up to which
+    answers are no better than chance, None where nobody asked. `route`: how the vectors were
+    searched, None where nobody did. `blend` None: the vectors alone have ranked.
+    """
+
+    modality: Modality
+    matches: Matches
+    narrowed: "Narrowed | None" = None
+    route: "Route | None" = None
+    level: float | None = None
+    weak: frozenset[int] = frozenset()
+    blend: "Blend | None" = None
+
+    def kept(self, keep: NDArray[np.bool_] | slice) -> "Ranking":
+        """Return the ranking of some of its answers."""
+        matches = Matches(self.matches.ids[keep], self.matches.scores[keep])
+        return replace(self, matches=matches)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question with its answers and all that led to them.
+
+    `rows` (n, dim) are the vectors of the query's terms; `own` the sorted ids of the items that
+    the query is made of and that were left out. `wording` None: the vectors alone have ranked.
+    """
+
+    query: Query
+    hits: tuple[Hit, ...]
+    rows: Vectors
+    direction: Direction
+    own: Ids
+    wording: "Wording | None"
+    rankings: tuple[Ranking, ...]
