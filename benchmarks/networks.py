@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from measuring import WORK, FailedError, say
+from photos import photo
 from synthetic import DIM, SPACE, Synthetic
 
 from mmsearch.retrieval.encoder import Precision, Use
@@ -48,6 +49,7 @@ _PAIR = "ViT-B-32-256-datacomp_s34b_b86k"
 _NOTICES = ("LICENSE", "OPENAI-CLIP-MIT.txt", "README.md", "THIRD_PARTY_NOTICES.md")
 _ARCHITECTURE = "ViT-B-32-256"
 _LENGTH = 77
+_SAMPLES = 96
 _WORDS = ("dog", "child", "bike", "red ball", "boat", "old man", "horse", "beach", "house", "hill")
 _SAME = 1e-4  # of unit rows, computed in another order
 
@@ -200,12 +202,18 @@ def move_into_the_libraries_space(path: Path) -> None:
 
 
 def _make_int8() -> None:
-    """Try 8-bit networks as `models add --int8` does; what does not pass is not kept."""
+    """Try 8-bit networks as `models add --int8 --calibrate` does; what fails is not kept."""
     from mmsearch.retrieval.convert.quantise import quantise_folder
+    from mmsearch.retrieval.decode import decode_bytes
 
     say("trying 8-bit networks")
-    clip_folder()
-    quantise_folder(_copied(INT8), say=say)
+    preprocessing = read_model_folder(clip_folder()).preprocessing
+    if preprocessing is None:
+        raise FailedError(f"{CLIP} has no image network")
+    generator = np.random.default_rng(1)
+    drawn = [photo(generator, 640, 480) for _ in range(_SAMPLES)]  # none of those to be indexed
+    pictures = [decode_bytes(content, preprocessing) for content in drawn]
+    quantise_folder(_copied(INT8), pictures, say=say)
     optimise_folder(INT8)
 
 

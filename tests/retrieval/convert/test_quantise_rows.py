@@ -14,8 +14,10 @@ from tests.retrieval.convert.quantise_models import SIDE, patched, worded
 from tests.retrieval.onnx_models import VOCABULARY
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.convert.quantise_recipes import product_loss, recipes
-from mmsearch.retrieval.convert.quantise_rows import products, quantise_columns, quantise_rows
+from mmsearch.retrieval.convert.quantise_loss import product_loss
+from mmsearch.retrieval.convert.quantise_recipes import recipes
+from mmsearch.retrieval.convert.quantise_rows import products, quantise_rows
+from mmsearch.retrieval.convert.quantise_weights import quantise_columns
 
 Run = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 

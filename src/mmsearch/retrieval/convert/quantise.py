@@ -38,9 +38,10 @@ def quantise_folder(
     """Give a model 8-bit networks beside its own; return the facts `int8` of its `model.json`.
 
     `pictures` and `sentences` are samples of what it is for; without them, drawn scenes and
-    their captions. `labelled`: pictures with their captions, to compare R@K. For each tower
-    the facts say whether its 8-bit network was `kept`, by which `recipe` and with which
-    figures, or `why` not. Give it the graphs as they were exported, before `optimise_folder`.
+    their captions, to which no scales of products are fitted. `labelled`: pictures with their
+    captions, to compare R@K. For each tower the facts say whether its 8-bit network was `kept`,
+    by which `recipe` and with which figures, or `why` not. Give it the graphs as they were
+    exported, before `optimise_folder`.
     Raises ModelError when the folder is no model, InputError when the disk is full.
     """
     folder = read_model_folder(path)
@@ -70,7 +71,7 @@ def _quantise(bench: Bench, tower: Modality, place: Path) -> tuple[Facts, Vector
     reasons = []
     try:
         simplify(bench.folder.path / plain, basic, Level.BASIC)
-        for recipe in recipes(basic, bench.calibration(tower)):
+        for recipe in recipes(basic, bench.calibration(tower), typical=bench.typical(tower)):
             figures = _tried(bench, tower, recipe, target)
             failure = figures if isinstance(figures, str) else figures.failure()
             bench.say(f"{tower.value}, {recipe.name}: {failure or 'passed'}")

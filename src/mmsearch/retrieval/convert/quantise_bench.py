@@ -50,10 +50,11 @@ _TIMED: Final = (8, 5)
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Pictures of any size and sentences, some dozens of each."""
+    """Pictures of any size and sentences, some dozens of each; the pictures may be `drawn`."""
 
     pictures: Sequence[Pixels]
     sentences: Sequence[str]
+    drawn: bool
 
 
 class Bench:
@@ -91,6 +92,10 @@ class Bench:
             {each.name: feed[each.name].astype(each.dtype) for each in network.inputs}
             for feed in (self._feed(tower, network, part) for part in parts)
         ]
+
+    def typical(self, tower: Modality) -> bool:
+        """Return whether the samples are as what the tower will see; sentences differ more."""
+        return tower is Modality.IMAGE and not self._samples.drawn
 
     def figures(self, tower: Modality, file: Path) -> Figures:
         """Measure an 8-bit network. Raises ModelError when it does not run."""
@@ -201,6 +206,7 @@ def choose_samples(
     return Samples(
         _spread(pictures or [picture for picture, _ in drawn]),
         _spread(sentences or [caption for _, captions in drawn for caption in captions]),
+        drawn=not pictures,
     )
 
 

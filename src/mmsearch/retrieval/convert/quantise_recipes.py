@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.convert.quantise_rows import products, quantise_columns, quantise_rows
+from mmsearch.retrieval.convert.quantise_fixed import fixed_scales, quantise_fixed
+from mmsearch.retrieval.convert.quantise_loss import most_sensitive
+from mmsearch.retrieval.convert.quantise_rows import products, quantise_rows
 from mmsearch.retrieval.convert.quantise_static import (
     Feed,
     Range,
@@ -19,12 +19,9 @@ from mmsearch.retrieval.convert.quantise_static import (
     grouped_convolutions,
     quantise_static,
 )
-from mmsearch.retrieval.runtime import load_runtime
-from mmsearch.retrieval.tower import session_options
 
 _MOSTLY: Final = 0.5
 _SPARED: Final = (0.1, 0.25)
-_SAMPLED_ROWS: Final = 256
 _SMALLEST_APART: Final = 1 << 10
 
 
@@ -37,19 +34,22 @@ class Recipe:
     write: Callable[[Path], None]
 
 
-def recipes(source: Path, feeds: Sequence[Feed]) -> Iterator[Recipe]:
+def recipes(source: Path, feeds: Sequence[Feed], *, typical: bool = False) -> Iterator[Recipe]:
     """Yield the recipes for a network in standard operations, the preferred first.
 
     Convolutions get fixed scales, measured on `feeds`; products a scale for each row at run
-    time, so that nothing depends on the samples. Weights of 7 bits come before those of 8,
-    whose sums overflow on processors without VNNI; then the operations that lose most are
-    spared, a tenth and a quarter of them.
+    time, so that nothing depends on the samples. Only where these are `typical` of what the
+    network will see, products that lose little by it have fixed scales too. Weights of 7 bits
+    come before those of 8, whose sums overflow on processors without VNNI; then the operations
+    that lose most are spared, a tenth and a quarter of them.
     """
     model = onnx.load(str(source))
     if convolution_share(model) > _MOSTLY:
         yield from _static(source, model, feeds)
-    else:
-        yield from _rows(source, model, feeds)
+        return
+    if typical:
+        yield from _fixed(source, model, feeds)
+    yield from _rows(source, model, feeds)
 
 
 def _static(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iterator[Recipe]:
@@ -69,6 +69,22 @@ def _static(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iter
         without = ", grouped convolutions spared" if rung.spared else ""
         name = f"static {rung.range.value}, weights of {rung.bits} bits{without}"
         yield Recipe(name, rung.bits, write)
+
+
+def _fixed(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iterator[Recipe]:
+    scales = fixed_scales(source, model, feeds)
+    every = [node for node, _ in products(model)]
+    apart = frozenset(node.output[0] for node in every if node.input[0] in scales)
+    for bits in (7, 8) if apart else ():
+
+        def write(target: Path, bits: int = bits) -> None:
+            copy = onnx.load(str(source))
+            quantise_rows(copy, bits=bits, spared=apart)
+            quantise_fixed(copy, scales, bits=bits)
+            save(copy, target)
+
+        share = f"{len(apart)} of {len(every)} products"
+        yield Recipe(f"fixed for {share}, else by row, weights of {bits} bits", bits, write)
 
 
 def _rows(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iterator[Recipe]:
@@ -100,53 +116,3 @@ def save(model: onnx.ModelProto, target: Path) -> None:
         location=f"{target.name}.data",
         size_threshold=_SMALLEST_APART,
     )
-
-
-def most_sensitive(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[str]:
-    """Return the results of products, by how much 8 bits change them, the worst first."""
-    wanted = list(products(model))
-    if not wanted:
-        return []
-    inputs = list(dict.fromkeys(node.input[0] for node, _ in wanted))
-    seen = _activations(source, inputs, feeds[0])
-    losses = {
-        node.output[0]: product_loss(_flat(seen[node.input[0]]), matrix) for node, matrix in wanted
-    }
-    return sorted(losses, key=lambda name: -losses[name])
-
-
-def product_loss(rows: NDArray[np.float32], matrix: NDArray[np.float32]) -> float:
-    """Return the squared error of an 8-bit product relative to the product's own square."""
-    scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True) / 127, 1e-12)
-    weights = quantise_columns(matrix, 8)
-    exact = rows @ matrix
-    found = (np.rint(rows / scales) * scales) @ (weights.values * weights.scales)
-    return float(((found - exact) ** 2).sum() / max(float((exact**2).sum()), 1e-12))
-
-
-def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = values.reshape(-1, values.shape[-1])
-    return rows[:: max(1, len(rows) // _SAMPLED_ROWS)]
-
-
-def _activations(source: Path, names: Sequence[str], feed: Feed) -> dict[str, NDArray[np.float32]]:
-    """Run a network and return values between its operations, by name."""
-    model = onnx.load(str(source), load_external_data=False)
-    there = {output.name for output in model.graph.output}
-    given = {each.name for each in model.graph.input}
-    model.graph.output.extend(
-        onnx.helper.make_empty_tensor_value_info(name)
-        for name in names
-        if name not in there | given
-    )
-    probe = source.with_name(f"probe-{source.name}")
-    onnx.save(model, str(probe))  # its weights lie beside the source, in the same folder
-    try:
-        session: Any = load_runtime().InferenceSession(
-            str(probe), session_options(1), providers=["CPUExecutionProvider"]
-        )
-        asked = [name for name in names if name not in given]
-        found = dict(zip(asked, session.run(asked, dict(feed)), strict=True))
-    finally:
-        probe.unlink()
-    return {name: found[name] if name in found else np.asarray(feed[name]) for name in names}

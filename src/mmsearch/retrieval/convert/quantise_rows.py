@@ -3,7 +3,8 @@
 A scale for the whole batch, as ONNX Runtime's own dynamic quantisation has it, makes the vector of
 a picture depend on those beside it, and lets one large activation take the resolution of all
 others. A scale for each row (a token, a patch) does neither and costs about 5 % of the time
-(Yao et al., ZeroQuant, 2022, token-wise quantisation). Weights have a scale for each column, and
+(Yao et al., ZeroQuant, 2022, token-wise quantisation); `quantise_fixed.py` saves that where it can.
+Weights have a scale for each column, and
 a table of embeddings one for each of its rows.
 """
 
@@ -18,8 +19,9 @@ from onnx import helper, numpy_helper
 
 from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.flow import Shape, attributes, known_shapes, stated
+from mmsearch.retrieval.convert.quantise_weights import quantise_columns
 
-_CONTRIB: Final = "com.microsoft"
+CONTRIB: Final = "com.microsoft"
 _SMALLEST: Final = 1 << 12
 """Weights of fewer elements are left alone: nothing is gained."""
 _OLDEST: Final = 13
@@ -34,24 +36,6 @@ _SHARED: Final[Mapping[str, NDArray[Any]]] = {
     "middle": np.array(128, dtype=np.uint8),
     "middles": np.array([128], dtype=np.uint8),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """A matrix (rows, columns) as int8 and one scale a column, (columns,) float32."""
-
-    values: NDArray[np.int8]
-    scales: NDArray[np.float32]
-
-
-def quantise_columns(matrix: NDArray[np.float32], bits: int) -> Quantised:
-    """Round a matrix to `bits` bits, each column by its largest element, symmetrically.
-
-    Seven bits keep the sums of processors without VNNI from overflowing their 16 bits.
-    """
-    most = 2 ** (bits - 1) - 1
-    scales = np.maximum(np.abs(matrix).max(axis=0) / most, 1e-12).astype(np.float32)
-    return Quantised(np.rint(matrix / scales).astype(np.int8), scales)
 
 
 def quantise_rows(
@@ -82,6 +66,12 @@ def products(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, NDArray[n
         matrix = graph.matrix(node)
         if matrix is not None:
             yield node, matrix
+
+
+def state_contrib(model: onnx.ModelProto) -> None:
+    """Say that a model uses the operators of ONNX Runtime's own."""
+    if all(each.domain != CONTRIB for each in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
 
 
 @dataclass(slots=True)
@@ -133,8 +123,7 @@ class _Graph:
         del graph.initializer[:]
         graph.initializer.extend([*kept, *self.added.values()])
         del graph.value_info[:]  # shapes between the old nodes
-        if all(each.domain != _CONTRIB for each in self.model.opset_import):
-            self.model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
+        state_contrib(self.model)
 
     def _product(
         self, node: onnx.NodeProto, matrix: NDArray[np.float32]
@@ -185,7 +174,7 @@ class _Graph:
         )
         one = self._shared("one")
         factors = [part["bytes"], values, one, scales, middle, zeros]
-        yield helper.make_node("MatMulIntegerToFloat", factors, [part["sums"]], domain=_CONTRIB)
+        yield helper.make_node("MatMulIntegerToFloat", factors, [part["sums"]], domain=CONTRIB)
         yield helper.make_node("Mul", [part["sums"], part["scale"]], [output])
 
     def _reduced(self, operation: str, rows: str, output: str) -> onnx.NodeProto:
