@@ -3,7 +3,8 @@
     python benchmarks/indexing.py [--files 300] [--large 60] [--growth 20000] [--int8 FOLDER]
 
 Both tools run the same randomly initialised ViT-B/32 at 256 pixels on the same drawn JPEGs
-(640 x 480, then 4000 x 3000), in turn, each from an empty library. rclip indexes as part of a
+(640 x 480, then 4000 x 3000 with little noise and with more, which makes larger files of the same
+pixels), in turn, each from an empty library. rclip indexes as part of a
 query, so that the time of a query without indexing is taken off; off ours, that of a second
 `mmsearch index`, which finds nothing new. Memory is summed over the processes of each tool. With
 `--int8` a model folder whose image network has 8 bits is measured as well. `--growth` indexes
@@ -25,7 +26,7 @@ import numpy as np
 from measuring import WORK, Facts, FailedError, Run, keep, mmsearch_command, say, seconds, size
 from networks import clip_folder, question, rclip_data
 from peer_rclip import VERSION, Rclip, install
-from photos import Photos, draw_photos
+from photos import LITTLE_NOISE, NOISE, Photos, draw_photos
 from resident import measure_tree
 
 from mmsearch.core import Modality
@@ -177,7 +178,9 @@ def main() -> None:
     """Install, draw, measure, print, keep."""
     parser = argparse.ArgumentParser(description=f"Compare indexing with rclip {VERSION}.")
     parser.add_argument("--files", type=int, default=300, help="of 640 x 480; 0 for none")
-    parser.add_argument("--large", type=int, default=60, help="of 4000 x 3000; 0 for none")
+    parser.add_argument(
+        "--large", type=int, default=60, help="of 4000 x 3000, of each kind; 0 for none"
+    )
     parser.add_argument("--growth", type=int, default=0, help="small pictures; 0 for none")
     parser.add_argument("--int8", type=Path, help="a model folder with an 8-bit image network")
     parser.add_argument("--runs", type=int, default=1)
@@ -190,12 +193,16 @@ def main() -> None:
     machine = measuring.machine("pillow")
     options = ["--batch-size", asked.batch_size] if asked.batch_size else []
     compared = []
-    for count, width, height in ((asked.files, 640, 480), (asked.large, 4000, 3000)):
+    for name, count, width, height, noise in (
+        ("640x480", asked.files, 640, 480, NOISE),
+        ("4000x3000-light", asked.large, 4000, 3000, LITTLE_NOISE),
+        ("4000x3000", asked.large, 4000, 3000, NOISE),
+    ):
         if count:
-            photos = draw_photos(count, width, height)
+            photos = draw_photos(count, width, height, noise)
             alone = {name: limits(photos, model) for name, model in models.items()}
             facts = {**compare(photos, models, asked.runs, *options), "limits": alone}
-            keep(f"rclip-index-{width}x{height}", {"machine": machine, **facts})
+            keep(f"rclip-index-{name}", {"machine": machine, **facts})
             compared.append(facts)
     grown = growth(asked.growth) if asked.growth else None
     if grown is not None:

@@ -13,7 +13,10 @@ from PIL import Image
 
 _SCALES: Final = ((2, 70), (6, 50), (20, 35), (60, 22), (200, 13))
 """How many cells lie side by side, and how much they differ."""
-_NOISE: Final = 8
+NOISE: Final = 8
+"""Standard deviation of a sensor's noise: of 12 megapixels, JPEGs of 3.5 MB."""
+LITTLE_NOISE: Final = 4
+"""As by daylight: JPEGs of 2.2 MB."""
 _QUALITY: Final = 88
 _DIFFERENT: Final = 12
 _IN_A_FOLDER: Final = 1000
@@ -31,18 +34,19 @@ class Photos:
     bytes: int
 
 
-def draw_photos(count: int, width: int, height: int) -> Photos:
+def draw_photos(count: int, width: int, height: int, noise: int = NOISE) -> Photos:
     """Return a folder of so many pictures, made unless it is there.
 
     A dozen are drawn; the others differ from them in a few bytes after their end, so that to every
     tool they are files of their own.
     """
-    folder = WORK / f"photos-{width}x{height}-{count}"
+    kind = "" if noise == NOISE else f"-noise{noise}"
+    folder = WORK / f"photos-{width}x{height}-{count}{kind}"
     note = folder / _NOTE
     if not note.exists():
         say(f"drawing {count:,} pictures of {width} x {height}")
         generator = np.random.default_rng(width)
-        pool = [photo(generator, width, height) for _ in range(min(count, _DIFFERENT))]
+        pool = [photo(generator, width, height, noise) for _ in range(min(count, _DIFFERENT))]
         for number in range(count):
             place = folder / f"roll {number // _IN_A_FOLDER:04}"
             place.mkdir(parents=True, exist_ok=True)
@@ -53,13 +57,13 @@ def draw_photos(count: int, width: int, height: int) -> Photos:
     return Photos(folder, count, width, height, json.loads(note.read_text("utf-8"))["bytes"])
 
 
-def photo(generator: np.random.Generator, width: int, height: int) -> bytes:
+def photo(generator: np.random.Generator, width: int, height: int, noise: int = NOISE) -> bytes:
     """Return a JPEG with detail of every size, and a sensor's noise."""
     picture = np.full((height, width, 3), 128, dtype=np.float32)
     for cells, strength in _SCALES:
         rows = max(2, cells * height // width)
         picture += _smooth(generator.normal(0, strength, (rows, cells, 3)), width, height)
-    picture += generator.normal(0, _NOISE, (height, width, 1)).astype(np.float32)
+    picture += generator.normal(0, noise, (height, width, 1)).astype(np.float32)
     stream = io.BytesIO()
     image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
     image.save(stream, "JPEG", quality=_QUALITY)

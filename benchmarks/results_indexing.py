@@ -18,7 +18,7 @@ _SHOWN = ("total", "scan", "read", "decode", "preprocess", "encode", "commit")
 def indexing(found: Mapping[str, Facts]) -> str:
     """Return what there is of the section."""
     compared = [facts for name, facts in sorted(found.items()) if name.startswith("rclip-index-")]
-    compared.sort(key=lambda facts: int(facts["pixels"][0]))
+    compared.sort(key=lambda facts: (int(facts["pixels"][0]), int(facts["bytes"])))
     grown = [facts for name, facts in sorted(found.items()) if name.startswith("index-growth-")]
     parts = [_compared(compared), *map(_growth, grown), _drift(found.get("drift"))]
     if not any(parts):
@@ -31,7 +31,7 @@ def _compared(found: Sequence[Facts]) -> str:
         return ""
     rates = [
         [
-            f"{_pixels(facts)}, {size(facts['bytes'])} a file",
+            f"{_kind(facts)} a file",
             name if name == "rclip" else f"mmsearch, {name}",
             f"{facts['rates'][name]:.1f}",
             f"{facts['ratios'][name]:.2f}",
@@ -41,12 +41,12 @@ def _compared(found: Sequence[Facts]) -> str:
         for name in facts["rates"]
     ]
     stages = [
-        [f"{_pixels(facts)}, {name}", *(seconds(spent[stage]) for stage in _SHOWN)]
+        [f"{_kind(facts)}, {name}", *(seconds(spent[stage]) for stage in _SHOWN)]
         for facts in found
         for name, spent in facts["stages"].items()
     ]
     limits = [
-        [f"{_pixels(facts)}, {name}", f"{limit['network']:.1f}", f"{limit['decoder']:.1f}"]
+        [f"{_kind(facts)}, {name}", f"{limit['network']:.1f}", f"{limit['decoder']:.1f}"]
         for facts in found
         for name, limit in facts["limits"].items()
     ]
@@ -60,9 +60,9 @@ def _compared(found: Sequence[Facts]) -> str:
     )
 
 
-def _pixels(facts: Facts) -> str:
+def _kind(facts: Facts) -> str:
     width, height = facts["pixels"]
-    return f"{width} x {height}"
+    return f"{width} x {height}, {size(facts['bytes'])}"
 
 
 def _growth(facts: Facts) -> str:

@@ -28,14 +28,17 @@ def page() -> Any:
 def test_rates_stages_and_limits_are_shown(page: Any) -> None:
     shown = page({"rclip-index-640x480": COMPARED})
     assert "| 640 x 480, 110 kB a file | mmsearch, fp32 | 30.0 | 1.50 | 900 MB |" in shown
-    assert "| 640 x 480, fp32 | 2 s | 2 s | 2 s | 2 s | 2 s | 2 s | 2 s |" in shown
-    assert "| 640 x 480, fp32 | 33.0 | 220.0 |" in shown
+    assert "| 640 x 480, 110 kB, fp32 | 2 s | 2 s | 2 s | 2 s | 2 s | 2 s | 2 s |" in shown
+    assert "| 640 x 480, 110 kB, fp32 | 33.0 | 220.0 |" in shown
 
 
-def test_small_pictures_come_before_large_ones(page: Any) -> None:
-    large = {**COMPARED, "pixels": [4000, 3000]}
-    shown = page({"rclip-index-4000x3000": large, "rclip-index-640x480": COMPARED})
-    assert shown.index("640 x 480") < shown.index("4000 x 3000")
+def test_small_pictures_and_files_come_before_large_ones(page: Any) -> None:
+    large = {**COMPARED, "pixels": [4000, 3000], "bytes": 3_500_000}
+    light = {**large, "bytes": 2_200_000}
+    names = ("4000x3000", "4000x3000-light", "640x480")
+    found = zip(names, (large, light, COMPARED), strict=True)
+    shown = page({f"rclip-index-{name}": facts for name, facts in found})
+    assert shown.index("640 x 480") < shown.index("2.2 MB a file") < shown.index("3.5 MB a file")
 
 
 def test_memory_and_drift_are_shown(page: Any) -> None:

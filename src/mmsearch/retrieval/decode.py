@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mmsearch.core import Pixels, Preprocessing
 from mmsearch.errors import DecodeError
@@ -21,6 +21,7 @@ from mmsearch.retrieval.formats import embedded_picture, identify, quiet_pillow
 from mmsearch.retrieval.resizing import resized
 
 _DRAFT_MARGIN = 2
+_WHOLE = 1 << 62
 _LARGE = 64 * 1024 * 1024
 _one_large_at_a_time = threading.Lock()
 
@@ -190,6 +191,8 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
         least = preprocessing.short_side or 0
         height, width = (_DRAFT_MARGIN * max(n, least) for n in preprocessing.size)
         image.draft(None, (height, width) if orientation(image) >= 5 else (width, height))
+        if isinstance(image, ImageFile.ImageFile):
+            image.decodermaxblock = _WHOLE  # it is in memory, and is passed on in one piece
     image.load()
     watch.loaded = time.thread_time()
     upright = upright_rgb(image)

@@ -32,7 +32,7 @@ from mmsearch.retrieval.processors import available_processors
 from mmsearch.retrieval.providers import Feed
 from mmsearch.retrieval.runtime import load_runtime
 from mmsearch.retrieval.tokens import Tokens
-from mmsearch.retrieval.tower import Setting, Tower, runtime_errors, session_options
+from mmsearch.retrieval.tower import SLOW_FUSIONS, Setting, Tower, runtime_errors, session_options
 
 AGREEMENT: Final = 0.9999
 """The least cosine, after the mean was taken off, of a simplified graph's vectors."""
@@ -100,7 +100,12 @@ def simplify(source: Path, target: Path, level: Level) -> None:
     options.add_session_config_entry(f"{apart}_min_size_in_bytes", str(_SMALLEST_APART))
     options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        runtime.InferenceSession(
+            str(source),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOW_FUSIONS,
+        )
     except runtime_errors() as error:
         reason = str(error).splitlines()[0][:200]
         raise ModelError(f"ONNX Runtime cannot simplify {source.name}: {reason}") from error
