@@ -93,7 +93,9 @@ def add(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="With --int8: your pictures to check on.", show_default=False
+            metavar="DIR",
+            help="With --int8: your pictures, to fit and check on.",
+            show_default=False,
         ),
     ] = None,
     default: Annotated[

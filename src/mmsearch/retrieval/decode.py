@@ -90,8 +90,9 @@ def decode(
 
     Returns (h, w, 3) uint8 upright sRGB. Transparency lies over white; of an animation, the
     first frame. A JPEG at least four times as large as the encoder's input is decoded at 1/2,
-    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized; of one
-    that is cropped only the part that stays.
+    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized. Of what is
+    cropped only the part that stays is computed: of thousands of values one differs by one from
+    those of `resize`.
     Raises DecodeError.
     """
     name = shown(path)
@@ -200,7 +201,7 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
         watch.look(image, size, upright)
     if preprocessing is None:
         return np.array(upright)
-    return np.array(resized(upright, preprocessing, exact=image.size == size))
+    return np.array(resized(upright, preprocessing, exact=False))
 
 
 def _one_line(error: BaseException) -> str:

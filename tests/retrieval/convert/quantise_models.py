@@ -1,6 +1,6 @@
 """A model folder whose networks are worth quantising: convolutions, products, a table of words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +131,12 @@ def worded(file: Path, *, outlier: float = 0.0) -> None:
     make_network(file, nodes, [tokens()], constants)
 
 
-def make_wide_model(path: Path, *, outlier: float = 0.0) -> ModelFolder:
-    """Write a model of convolutions and words."""
+def make_wide_model(
+    path: Path, *, outlier: float = 0.0, image: Callable[[Path], None] = convolutional
+) -> ModelFolder:
+    """Write a model of convolutions, or another image network, and words."""
     path.mkdir(parents=True, exist_ok=True)
-    convolutional(path / "image.onnx")
+    image(path / "image.onnx")
     worded(path / "text.onnx", outlier=outlier)
     make_tokenizer().save(str(path / "tokenizer.json"))
     size = (SIDE, SIDE)
