@@ -207,6 +207,15 @@ def test_rows_of_different_sizes_keep_a_scale_each(tmp_path: Path) -> None:
     assert not _scales(tmp_path, [rows * 0])
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_what_is_no_number_once_keeps_a_scale_each(tmp_path: Path, broken: float) -> None:
+    rows = np.random.default_rng(0).uniform(-1, 1, (8, 3, INNER)).astype(np.float32)
+    bad = rows.copy()
+    bad[0, 0, 0] = broken
+    for feeds in ([bad], [rows, bad], [bad, rows]):
+        assert not _scales(tmp_path, feeds)
+
+
 def test_a_network_of_patches_keeps_its_vectors(tmp_path: Path) -> None:
     file = tmp_path / "image.onnx"
     patched(file)

@@ -97,11 +97,14 @@ class _Range:
     sums: float = 0.0
 
     def add(self, rows: NDArray[np.float32]) -> None:
-        """Look at more rows; those of zeros alone lose nothing."""
+        """Look at more rows; those of zeros alone lose nothing, and NaN or infinity all."""
+        low, high = float(rows.min()), float(rows.max())
+        if not np.isfinite([low, high]).all():
+            self.sums = float("inf")
+            return
         largest = np.abs(rows).max(axis=1).astype(np.float64)
         largest = largest[largest > 0]
-        self.low = min(self.low, float(rows.min()))
-        self.high = max(self.high, float(rows.max()))
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self.rows += len(largest)
         self.sums += float((1 / largest**2).sum())
 
