@@ -216,6 +216,15 @@ def test_what_is_no_number_once_keeps_a_scale_each(tmp_path: Path, broken: float
         assert not _scales(tmp_path, feeds)
 
 
+def test_a_factor_that_is_the_networks_input_is_measured_too(tmp_path: Path) -> None:
+    model = _model([helper.make_node("MatMul", ["x", "w"], ["result"])], {"w": _weights()})
+    onnx.save(model, str(tmp_path / "products.onnx"))
+    feed = {"x": np.tile(np.float32([-1, 1]), (2, 3, INNER // 2))}
+    [(name, fixed)] = fixed_scales(tmp_path / "products.onnx", model, [feed]).items()
+    assert name == "x"
+    assert fixed.scale == pytest.approx(2.2 / 255)
+
+
 def test_a_network_of_patches_keeps_its_vectors(tmp_path: Path) -> None:
     file = tmp_path / "image.onnx"
     patched(file)

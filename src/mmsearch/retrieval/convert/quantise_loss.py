@@ -69,5 +69,7 @@ def activations(
         probe.unlink()
     asked = [name for name in names if name not in given]
     for feed in feeds:
-        found = dict(zip(asked, session.run(asked, dict(feed)), strict=True))
+        # to ask for nothing would be to ask for all results
+        values = session.run(asked, dict(feed)) if asked else []
+        found = dict(zip(asked, values, strict=True))
         yield {name: found[name] if name in found else np.asarray(feed[name]) for name in names}
