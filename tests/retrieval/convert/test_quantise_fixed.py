@@ -19,6 +19,7 @@ from tests.retrieval.convert.quantise_models import (
     sentences,
 )
 
+from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.quantise import quantise_folder
 from mmsearch.retrieval.convert.quantise_fixed import Fixed, fixed_scales, quantise_fixed
 from mmsearch.retrieval.convert.quantise_recipes import recipes
@@ -223,6 +224,13 @@ def test_a_factor_that_is_the_networks_input_is_measured_too(tmp_path: Path) -> 
     [(name, fixed)] = fixed_scales(tmp_path / "products.onnx", model, [feed]).items()
     assert name == "x"
     assert fixed.scale == pytest.approx(2.2 / 255)
+
+
+def test_a_network_that_fails_on_the_samples_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"products\.onnx cannot be measured.*x") as caught:
+        _scales(tmp_path, [np.zeros((1, 5, INNER), np.float32)])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("probe*"))
 
 
 def test_a_network_of_patches_keeps_its_vectors(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.quantise_rows import products
 from mmsearch.retrieval.convert.quantise_static import Feed
 from mmsearch.retrieval.convert.quantise_weights import quantise_columns
 from mmsearch.retrieval.processors import available_processors
 from mmsearch.retrieval.runtime import load_runtime
-from mmsearch.retrieval.tower import session_options
+from mmsearch.retrieval.tower import runtime_errors, session_options
 
 _SAMPLED_ROWS: Final = 256
 
@@ -48,7 +49,10 @@ def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def activations(
     source: Path, names: Sequence[str], feeds: Iterable[Feed]
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Run a network and yield values between its operations, by name, of each feed."""
+    """Run a network and yield values between its operations, by name, of each feed.
+
+    Raises ModelError when the network fails.
+    """
     model = onnx.load(str(source), load_external_data=False)
     there = {output.name for output in model.graph.output}
     given = {each.name for each in model.graph.input}
@@ -59,17 +63,27 @@ def activations(
     )
     probe = source.with_name(f"probe-{source.name}")
     onnx.save(model, str(probe))  # its weights lie beside the source, in the same folder
+    failures = runtime_errors()
     try:
         session: Any = load_runtime().InferenceSession(
             str(probe),
             session_options(available_processors()),
             providers=["CPUExecutionProvider"],
         )
+    except failures as error:
+        raise _failed(source, error) from error
     finally:
         probe.unlink()
     asked = [name for name in names if name not in given]
     for feed in feeds:
-        # to ask for nothing would be to ask for all results
-        values = session.run(asked, dict(feed)) if asked else []
+        try:  # to ask for nothing would be to ask for all results
+            values = session.run(asked, dict(feed)) if asked else []
+        except failures as error:
+            raise _failed(source, error) from error
         found = dict(zip(asked, values, strict=True))
         yield {name: found[name] if name in found else np.asarray(feed[name]) for name in names}
+
+
+def _failed(source: Path, error: Exception) -> ModelError:
+    reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return ModelError(f"{source.name} cannot be measured on the samples: {reason}")
