@@ -72,9 +72,8 @@ class Tower:
         up. Raises ModelError when the network fails.
         """
         count = len(next(iter(feed.values())))
-        ready = {each.name: self._fitting(feed[each.name], each) for each in self.inputs}
         try:
-            output = self._session.run([self._output], ready)[0][:count]
+            output = self._session.run([self._output], self.fitting(feed))[0][:count]
         except self._failures as error:
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"the network {self._file} failed: {reason}") from error
@@ -88,6 +87,10 @@ class Tower:
                 f"the network {self._file} gives numbers that are not finite; {_AGAIN}"
             )
         return unit_rows(output)
+
+    def fitting(self, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return what the network is run on: cast, and filled up to `batch` with the last row."""
+        return {each.name: self._fitting(feed[each.name], each) for each in self.inputs}
 
     def _open(self, setting: Setting) -> Any:
         runtime = load_runtime()

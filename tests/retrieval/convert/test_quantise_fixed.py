@@ -1,7 +1,7 @@
 """Products in 8 bits whose activations have one scale."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tests.retrieval.convert.quantise_models import (
     SIDE,
+    convolutional,
     make_wide_model,
     patched,
     pictures,
@@ -271,11 +272,33 @@ def test_scales_are_fixed_for_typical_samples_only(tmp_path: Path) -> None:
     assert names[False][0] == "dynamic by row, weights of 7 bits"
 
 
+def _let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks pass that are too small to gain."""
+    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_SPEED", 0.0)
+    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_NEIGHBOURS", 0.5)
+
+
+@pytest.mark.parametrize("image", [patched, convolutional])
+def test_a_network_of_a_fixed_batch_is_measured_on_fewer_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Callable[[Path], None]
+) -> None:
+    def of_sixteen(file: Path) -> None:
+        image(file)
+        model = onnx.load(str(file))
+        for each in (*model.graph.input, *model.graph.output):
+            each.type.tensor_type.shape.dim[0].dim_value = 16
+        onnx.save(model, str(file))
+
+    _let_pass(monkeypatch)
+    make_wide_model(tmp_path, image=of_sixteen)
+    facts: Any = quantise_folder(tmp_path, pictures(20), sentences(20))
+    assert facts["image"]["kept"], facts["image"]
+
+
 def test_pictures_of_the_users_own_are_typical_and_drawn_ones_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_SPEED", 0.0)
-    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_NEIGHBOURS", 0.5)
+    _let_pass(monkeypatch)
     make_wide_model(tmp_path, image=patched)
     facts: Any = quantise_folder(tmp_path, pictures(60), sentences(60))
     assert facts["image"]["recipe"].startswith("fixed for 2 of 2 products")

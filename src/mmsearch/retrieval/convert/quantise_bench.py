@@ -88,10 +88,7 @@ class Bench:
         size = network.batch or _CALIBRATION_BATCH
         whole = len(items) // size * size or len(items)
         parts = [items[start : start + size] for start in range(0, whole, size)]
-        return [
-            {each.name: feed[each.name].astype(each.dtype) for each in network.inputs}
-            for feed in (self._feed(tower, network, part) for part in parts)
-        ]
+        return [network.fitting(self._feed(tower, network, part)) for part in parts]
 
     def typical(self, tower: Modality) -> bool:
         """Return whether the samples are as what the tower will see; sentences differ more."""
