@@ -305,3 +305,13 @@ def test_pictures_of_the_users_own_are_typical_and_drawn_ones_are_not(
     assert facts["text"]["recipe"].startswith("dynamic by row")
     facts = quantise_folder(tmp_path, (), sentences(60))
     assert facts["image"]["recipe"].startswith("dynamic by row")
+
+
+def test_nothing_is_fixed_to_pictures_that_check_it_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _let_pass(monkeypatch)
+    make_wide_model(tmp_path, image=patched)
+    for count, begin in ((15, "dynamic by row"), (16, "fixed for 2 of 2")):
+        facts: Any = quantise_folder(tmp_path, pictures(count), sentences(20))
+        assert facts["image"]["recipe"].startswith(begin)

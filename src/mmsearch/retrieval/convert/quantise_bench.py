@@ -45,6 +45,8 @@ FILES: Final = {
 _DRAWN: Final = 96
 _BATCH: Final = 32
 _CALIBRATION_BATCH: Final = 8
+_FEWEST_APART: Final = 2 * _CALIBRATION_BATCH
+"""Fewer samples are not halved: all calibrate, and all check."""
 _TIMED: Final = (8, 5)
 
 
@@ -91,8 +93,13 @@ class Bench:
         return [network.fitting(self._feed(tower, network, part)) for part in parts]
 
     def typical(self, tower: Modality) -> bool:
-        """Return whether the samples are as what the tower will see; sentences differ more."""
-        return tower is Modality.IMAGE and not self._samples.drawn
+        """Return whether the samples are as what the tower will see; sentences differ more.
+
+        Of so few pictures that those to calibrate with are those to check with none are.
+        """
+        if tower is Modality.TEXT or self._samples.drawn:
+            return False
+        return len(self._samples.pictures) >= _FEWEST_APART
 
     def figures(self, tower: Modality, file: Path) -> Figures:
         """Measure an 8-bit network. Raises ModelError when it does not run."""
@@ -150,7 +157,7 @@ class Bench:
         """Return the samples to check with, or those to calibrate with."""
         samples = self._samples
         items = samples.pictures if tower is Modality.IMAGE else samples.sentences
-        return items if len(items) < 2 * _CALIBRATION_BATCH else items[int(checked) :: 2]
+        return items if len(items) < _FEWEST_APART else items[int(checked) :: 2]
 
     def _plain_network(self, tower: Modality) -> Tower:
         if tower not in self._plain:
