@@ -144,6 +144,30 @@ def test_the_basic_level_keeps_to_standard_operations(tmp_path: Path) -> None:
     assert {node.domain for node in graph.node} <= {"", "ai.onnx"}
 
 
+def test_a_bias_and_a_gelu_stay_two_operations(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "bias"], ["a"]),
+        helper.make_node("Div", ["a", "root"], ["b"]),
+        helper.make_node("Erf", ["b"], ["c"]),
+        helper.make_node("Add", ["c", "one"], ["d"]),
+        helper.make_node("Mul", ["a", "d"], ["e"]),
+        helper.make_node("Mul", ["e", "half"], ["result"]),
+    ]
+    constants = {"bias": np.ones(8), "root": np.sqrt(2.0), "one": 1.0, "half": 0.5}
+    graph = helper.make_graph(
+        nodes,
+        "gelu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, ["n", 8])],
+        [numpy_helper.from_array(np.asarray(v, np.float32), name) for name, v in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, str(tmp_path / "plain.onnx"))
+    simplify(tmp_path / "plain.onnx", tmp_path / "simple.onnx", Level.EXTENDED)
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "simple.onnx")).graph.node]
+    assert kinds == ["Add", "Gelu"]
+
+
 def test_the_centred_cosine_sees_what_a_common_direction_hides() -> None:
     common = np.array([10.0, 0.0, 0.0], dtype=np.float32)
     expected = common + np.array([[0, 1, 0], [0, -1, 0]], dtype=np.float32)
