@@ -1,7 +1,7 @@
 """Products in 8 bits whose activations have one scale."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.retrieval.convert.quantise_models import (
-    SIDE,
-    convolutional,
-    make_wide_model,
-    patched,
-    pictures,
-    sentences,
-)
+from tests.retrieval.convert.quantise_models import SIDE, patched
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.convert.quantise import quantise_folder
 from mmsearch.retrieval.convert.quantise_fixed import Fixed, fixed_scales, quantise_fixed
-from mmsearch.retrieval.convert.quantise_recipes import recipes
 from mmsearch.retrieval.convert.quantise_rows import quantise_rows
 
 INNER = 64
@@ -252,66 +243,3 @@ def test_a_network_of_patches_keeps_its_vectors(tmp_path: Path) -> None:
     assert ((expected * found).sum(axis=1) / lengths).min() > 0.995
     alone = np.concatenate([_run(model, one[np.newaxis])[0] for one in pixels[16:]])
     np.testing.assert_allclose(alone, found, rtol=1e-4, atol=1e-5)
-
-
-def test_scales_are_fixed_for_typical_samples_only(tmp_path: Path) -> None:
-    patched(tmp_path / "image.onnx")
-    feed = np.random.default_rng(3).normal(size=(8, 3, SIDE, SIDE)).astype(np.float32)
-    names = {
-        typical: [
-            recipe.name
-            for recipe in recipes(tmp_path / "image.onnx", [{"pixels": feed}], typical=typical)
-        ]
-        for typical in (True, False)
-    }
-    assert names[True] == [
-        "fixed for 2 of 2 products, else by row, weights of 7 bits",
-        "fixed for 2 of 2 products, else by row, weights of 8 bits",
-        *names[False],
-    ]
-    assert names[False][0] == "dynamic by row, weights of 7 bits"
-
-
-def _let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let networks pass that are too small to gain."""
-    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_SPEED", 0.0)
-    monkeypatch.setattr("mmsearch.retrieval.convert.quantise_check.LEAST_NEIGHBOURS", 0.5)
-
-
-@pytest.mark.parametrize("image", [patched, convolutional])
-def test_a_network_of_a_fixed_batch_is_measured_on_fewer_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Callable[[Path], None]
-) -> None:
-    def of_sixteen(file: Path) -> None:
-        image(file)
-        model = onnx.load(str(file))
-        for each in (*model.graph.input, *model.graph.output):
-            each.type.tensor_type.shape.dim[0].dim_value = 16
-        onnx.save(model, str(file))
-
-    _let_pass(monkeypatch)
-    make_wide_model(tmp_path, image=of_sixteen)
-    facts: Any = quantise_folder(tmp_path, pictures(20), sentences(20))
-    assert facts["image"]["kept"], facts["image"]
-
-
-def test_pictures_of_the_users_own_are_typical_and_drawn_ones_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _let_pass(monkeypatch)
-    make_wide_model(tmp_path, image=patched)
-    facts: Any = quantise_folder(tmp_path, pictures(60), sentences(60))
-    assert facts["image"]["recipe"].startswith("fixed for 2 of 2 products")
-    assert facts["text"]["recipe"].startswith("dynamic by row")
-    facts = quantise_folder(tmp_path, (), sentences(60))
-    assert facts["image"]["recipe"].startswith("dynamic by row")
-
-
-def test_nothing_is_fixed_to_pictures_that_check_it_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _let_pass(monkeypatch)
-    make_wide_model(tmp_path, image=patched)
-    for count, begin in ((15, "dynamic by row"), (16, "fixed for 2 of 2")):
-        facts: Any = quantise_folder(tmp_path, pictures(count), sentences(20))
-        assert facts["image"]["recipe"].startswith(begin)
