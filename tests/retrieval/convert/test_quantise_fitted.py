@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from tests.retrieval.convert.quantise_models import (
     SIDE,
     convolutional,
@@ -36,6 +37,26 @@ def test_scales_are_fixed_for_typical_samples_only(tmp_path: Path) -> None:
         *names[False],
     ]
     assert names[False][0] == "dynamic by row, weights of 7 bits"
+
+
+def test_a_recipe_writes_fixed_products_among_others_with_weights_of_its_bits(
+    tmp_path: Path,
+) -> None:
+    patched(tmp_path / "image.onnx")
+    feed = {"pixels": np.random.default_rng(3).normal(size=(8, 3, SIDE, SIDE)).astype(np.float32)}
+    fitted = recipes(tmp_path / "image.onnx", [feed], typical=True)
+    for bits, recipe in zip((7, 8), fitted, strict=False):
+        recipe.write(tmp_path / "int8.onnx")
+        model = onnx.load(str(tmp_path / "int8.onnx"))
+        kinds = [node.op_type for node in model.graph.node]
+        assert kinds.count("MatMulIntegerToFloat") == 3
+        assert kinds.count("ReduceMax") == 1  # of the patches, which are no product of their own
+        largest = {
+            int(np.abs(numpy_helper.to_array(each).astype(int)).max())
+            for each in model.graph.initializer
+            if each.name.endswith("_values")
+        }
+        assert largest == {2 ** (bits - 1) - 1}
 
 
 def _let_pass(monkeypatch: pytest.MonkeyPatch) -> None:

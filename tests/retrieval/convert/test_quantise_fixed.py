@@ -70,6 +70,7 @@ def test_a_product_and_its_bias_are_one_operation_and_exact() -> None:
     model = _model([PRODUCT, SUM], {"w": _weights(), "bias": BIAS})
     assert quantise_fixed(model, EXACT) == 1
     assert _kinds(model) == {"QuantizeLinear": 1, "MatMulIntegerToFloat": 1}
+    assert {each.domain for each in model.opset_import} == {"", "com.microsoft"}
     assert "w" not in {tensor.name for tensor in model.graph.initializer}
     x = _whole(4, 3, INNER)
     np.testing.assert_allclose(_run(model, x)[0], x @ _weights() + BIAS, rtol=1e-6)
@@ -174,10 +175,11 @@ def test_a_scale_covers_the_samples_and_a_tenth_more(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).uniform(-1, 1, (8, 3, INNER)).astype(np.float32)
     rows[:, :, 0] = 1
     low = rows.copy()
-    low[2, 1, 5] = -2  # in the second feed only
-    fixed = _scales(tmp_path, [rows, low])["a"]
-    assert (0 - fixed.zero) * fixed.scale == pytest.approx(-2.2, abs=fixed.scale)
-    assert (255 - fixed.zero) * fixed.scale == pytest.approx(1.1, abs=fixed.scale)
+    low[2, 1, 5] = -2  # in one feed only
+    for feeds in ([rows, low], [low, rows]):
+        fixed = _scales(tmp_path, feeds)["a"]
+        assert (0 - fixed.zero) * fixed.scale == pytest.approx(-2.2, abs=fixed.scale)
+        assert (255 - fixed.zero) * fixed.scale == pytest.approx(1.1, abs=fixed.scale)
 
 
 def test_what_is_never_negative_has_all_bytes_above_zero(tmp_path: Path) -> None:
@@ -193,8 +195,8 @@ def test_rows_of_different_sizes_keep_a_scale_each(tmp_path: Path) -> None:
     rows[:, :, :2] = [1, -1]
     rows[::2] *= 2.3
     assert set(_scales(tmp_path, [rows])) == {"a"}  # 3.8 times the squared error
-    rows[::2] *= 2.5 / 2.3
-    assert not _scales(tmp_path, [rows])  # 4.35 times
+    rows[::2] *= 2.4 / 2.3
+    assert not _scales(tmp_path, [rows])  # 4.06 times
     rows[::2] = 0  # which a scale of any size represents
     assert set(_scales(tmp_path, [rows])) == {"a"}
     assert not _scales(tmp_path, [rows * 0])
@@ -216,6 +218,20 @@ def test_a_factor_that_is_the_networks_input_is_measured_too(tmp_path: Path) -> 
     [(name, fixed)] = fixed_scales(tmp_path / "products.onnx", model, [feed]).items()
     assert name == "x"
     assert fixed.scale == pytest.approx(2.2 / 255)
+
+
+def test_factors_that_are_inputs_and_results_are_measured_beside_others(tmp_path: Path) -> None:
+    nodes = [
+        PRODUCT,  # of an input
+        helper.make_node("MatMul", ["p", "w"], ["q"]),  # of a result
+        helper.make_node("Neg", ["q"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["s"]),
+    ]
+    model = _model(nodes, {"w": np.eye(INNER, dtype=np.float32)}, ["p", "s"])
+    onnx.save(model, str(tmp_path / "products.onnx"))
+    feed = {"x": np.tile(np.float32([0, 1]), (2, 3, INNER // 2))}
+    found = fixed_scales(tmp_path / "products.onnx", model, [feed])
+    assert {name: fixed.zero for name, fixed in found.items()} == {"x": 0, "p": 0, "r": 255}
 
 
 def test_a_network_that_fails_on_the_samples_is_an_error_of_one_line(tmp_path: Path) -> None:
