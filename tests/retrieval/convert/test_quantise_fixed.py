@@ -14,7 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.retrieval.convert.quantise_models import SIDE, patched
 
 from mmsearch.errors import ModelError
-from mmsearch.retrieval.convert.quantise_fixed import Fixed, fixed_scales, quantise_fixed
+from mmsearch.retrieval.convert.quantise_fixed import (
+    Fixed,
+    fixed_scales,
+    one_by_one,
+    quantise_fixed,
+)
 from mmsearch.retrieval.convert.quantise_rows import quantise_rows
 
 INNER = 64
@@ -211,10 +216,20 @@ def test_what_is_no_number_once_keeps_a_scale_each(tmp_path: Path, broken: float
         assert not _scales(tmp_path, feeds)
 
 
+def test_pictures_are_measured_one_by_one_unless_the_batch_is_fixed() -> None:
+    model = _model([PRODUCT], {"w": _weights()}, ["p"])
+    feeds = [{"x": _whole(2, 3, INNER)}, {"x": _whole(1, 3, INNER)}]
+    rows = [feed["x"] for feed in one_by_one(model, feeds)]
+    assert [row.shape for row in rows] == [(1, 3, INNER)] * 3
+    np.testing.assert_array_equal(np.concatenate(rows[:2]), feeds[0]["x"])
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    assert list(one_by_one(model, feeds[:1])) == feeds[:1]
+
+
 def test_a_factor_that_is_the_networks_input_is_measured_too(tmp_path: Path) -> None:
     model = _model([helper.make_node("MatMul", ["x", "w"], ["result"])], {"w": _weights()})
     onnx.save(model, str(tmp_path / "products.onnx"))
-    feed = {"x": np.tile(np.float32([-1, 1]), (2, 3, INNER // 2))}
+    feed = {"x": np.tile(np.array([-1, 1], np.float32), (2, 3, INNER // 2))}
     [(name, fixed)] = fixed_scales(tmp_path / "products.onnx", model, [feed]).items()
     assert name == "x"
     assert fixed.scale == pytest.approx(2.2 / 255)
@@ -229,7 +244,7 @@ def test_factors_that_are_inputs_and_results_are_measured_beside_others(tmp_path
     ]
     model = _model(nodes, {"w": np.eye(INNER, dtype=np.float32)}, ["p", "s"])
     onnx.save(model, str(tmp_path / "products.onnx"))
-    feed = {"x": np.tile(np.float32([0, 1]), (2, 3, INNER // 2))}
+    feed = {"x": np.tile(np.array([0, 1], np.float32), (2, 3, INNER // 2))}
     found = fixed_scales(tmp_path / "products.onnx", model, [feed])
     assert {name: fixed.zero for name, fixed in found.items()} == {"x": 0, "p": 0, "r": 255}
 

@@ -6,7 +6,7 @@ row by its own scale afterwards; a bias is added by the product itself. The byte
 lowest number, not at minus the largest: what an activation function returns is hardly negative.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -45,10 +45,26 @@ def fixed_scales(
     """
     names = sorted({node.input[0] for node, _ in products(model)})
     ranges = {name: _Range() for name in names}
-    for values in activations(source, names, feeds) if names else ():
+    for values in activations(source, names, one_by_one(model, feeds)) if names else ():
         for name, found in values.items():
             ranges[name].add(found.reshape(-1, found.shape[-1]))
     return {name: each.fixed() for name, each in ranges.items() if each.lost() <= _MOST_LOST}
+
+
+def one_by_one(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[Feed]:
+    """Yield the rows of feeds each as a feed of its own, where the network takes any number.
+
+    All activations of a feed are in memory together: of eight pictures they can be gigabytes.
+    """
+    made = {tensor.name for tensor in model.graph.initializer}
+    shapes = [each.type.tensor_type.shape for each in model.graph.input if each.name not in made]
+    free = all(shape.dim and not shape.dim[0].HasField("dim_value") for shape in shapes)
+    for feed in feeds:
+        count = len(next(iter(feed.values())))
+        for row in range(count) if free else ():
+            yield {name: values[row : row + 1] for name, values in feed.items()}
+        if not free:
+            yield feed
 
 
 def quantise_fixed(
