@@ -91,8 +91,8 @@ def decode(
     Returns (h, w, 3) uint8 upright sRGB. Transparency lies over white; of an animation, the
     first frame. A JPEG at least four times as large as the encoder's input is decoded at 1/2,
     1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized. Of what is
-    cropped only the part that stays is computed: of thousands of values one differs by one from
-    those of `resize`.
+    cropped only the part that stays is computed, whose values can differ from those of `resize`
+    as `resized` says.
     Raises DecodeError.
     """
     name = shown(path)
