@@ -262,14 +262,44 @@ def test_of_a_jpeg_decoded_small_a_crop_computes_what_it_keeps_and_nothing_else(
 
 
 @pytest.mark.parametrize("how", list(Resize))
-def test_a_jpeg_below_four_times_the_input_is_decoded_in_full(how: Resize) -> None:
-    data = encoded(noise(130, 100), "JPEG")
+@pytest.mark.parametrize("size", [(130, 100), (100, 130), (126, 124)])
+def test_a_jpeg_below_four_times_the_input_is_decoded_in_full(
+    how: Resize, size: tuple[int, int]
+) -> None:
+    data = encoded(noise(*size), "JPEG")
     wanted = prepare(32, 32, how, Interpolation.BICUBIC)
     differences = np.abs(
         decode_bytes(data, wanted).astype(int) - resize(decode_bytes(data, None), wanted)
     )
     assert differences.max() <= (how is Resize.CROP)
     assert np.count_nonzero(differences) <= differences.size // 200
+
+
+@pytest.mark.parametrize("interpolation", list(Interpolation))
+@pytest.mark.parametrize("size", [(360, 640), (333, 500), (300, 400), (480, 640)])
+@pytest.mark.parametrize("side", [96, 224])
+def test_a_crop_of_a_picture_higher_than_wide_is_exactly_that_of_the_whole(
+    interpolation: Interpolation, size: tuple[int, int], side: int
+) -> None:
+    """Of the part alone Pillow begins with the other pass, and rounds other numbers."""
+    data = encoded(noise(*size), "PNG")
+    wanted = prepare(side, side, Resize.CROP, interpolation)
+    assert (decode_bytes(data, wanted) == resize(decode_bytes(data, None), wanted)).all()
+
+
+@pytest.mark.parametrize("interpolation", list(Interpolation))
+@pytest.mark.parametrize("size", [(640, 360), (500, 333), (640, 480), (200, 200)])
+@pytest.mark.parametrize("side", [96, 224])
+def test_a_crop_of_another_picture_is_nearly_that_of_the_whole(
+    interpolation: Interpolation, size: tuple[int, int], side: int
+) -> None:
+    data = encoded(noise(*size), "PNG")
+    wanted = prepare(side, side, Resize.CROP, interpolation)
+    differences = np.abs(
+        decode_bytes(data, wanted).astype(int) - resize(decode_bytes(data, None), wanted)
+    )
+    assert differences.max() <= 2
+    assert np.count_nonzero(differences) <= differences.size // 100
 
 
 def test_squash_averages_both_ways() -> None:

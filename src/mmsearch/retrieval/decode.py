@@ -90,9 +90,9 @@ def decode(
 
     Returns (h, w, 3) uint8 upright sRGB. Transparency lies over white; of an animation, the
     first frame. A JPEG at least four times as large as the encoder's input is decoded at 1/2,
-    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized. Of what is
-    cropped only the part that stays is computed, whose values can differ from those of `resize`
-    as `resized` says.
+    1/4 or 1/8 (libjpeg's scaled DCT), never below twice the input, and then resized. When that
+    or a picture at least as wide as high is cropped, only the part that stays is computed, whose
+    values can differ from those of `resize` as `resized` says; of others they do not.
     Raises DecodeError.
     """
     name = shown(path)
@@ -201,7 +201,8 @@ def _pixels(image: Image.Image, preprocessing: Preprocessing | None, watch: Watc
         watch.look(image, size, upright)
     if preprocessing is None:
         return np.array(upright)
-    return np.array(resized(upright, preprocessing, exact=False))
+    exact = image.size == size and upright.width < upright.height
+    return np.array(resized(upright, preprocessing, exact=exact))
 
 
 def _one_line(error: BaseException) -> str:

@@ -34,8 +34,9 @@ def resized(image: Image.Image, preprocessing: Preprocessing, *, exact: bool = T
 
     Unless it is to be `exact`, a crop computes only what it keeps. Of a photo wider than high few
     values in thousands differ then, by one, since Pillow keeps the borders of a part in single
-    precision. Of one higher than wide Pillow may begin with the other pass: a fifth to a quarter
-    of the values differ, most by one, at sharp edges by up to six.
+    precision (of noise up to one in a hundred, by up to two). Of one higher than wide Pillow may
+    begin with the other pass: a fifth to a quarter of the values differ, most by one, at sharp
+    edges by up to six.
     """
     height, width = preprocessing.size
     size, filtered = (width, height), _FILTER[preprocessing.interpolation]

@@ -17,6 +17,7 @@ from tests.retrieval.convert.quantise_models import (
     sentences,
 )
 
+from mmsearch.errors import ModelError
 from mmsearch.retrieval.convert.quantise import quantise_folder
 from mmsearch.retrieval.convert.quantise_recipes import recipes
 
@@ -57,6 +58,19 @@ def test_a_recipe_writes_fixed_products_among_others_with_weights_of_its_bits(
             if each.name.endswith("_values")
         }
         assert largest == {2 ** (bits - 1) - 1}
+
+
+def test_where_no_scales_can_be_measured_the_reason_is_noted_and_rows_have_theirs(
+    tmp_path: Path,
+) -> None:
+    patched(tmp_path / "image.onnx")
+    feed = {"pixels": np.zeros((1, 3, SIDE + 1, SIDE), dtype=np.float32)}
+    ladder = recipes(tmp_path / "image.onnx", [feed], typical=True)
+    with pytest.raises(ModelError, match=r"no int8\.onnx: .*cannot be measured"):
+        next(ladder).write(tmp_path / "int8.onnx")
+    recipe = next(ladder)
+    assert recipe.name == "dynamic by row, weights of 7 bits"
+    recipe.write(tmp_path / "int8.onnx")
 
 
 def _let_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,11 @@ def _static(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iter
 
 
 def _fixed(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iterator[Recipe]:
-    scales = fixed_scales(source, model, feeds)
+    try:
+        scales = fixed_scales(source, model, feeds)
+    except ModelError as error:
+        yield Recipe("fixed scales", 7, _failing(error))
+        return
     every = [node for node, _ in products(model)]
     apart = frozenset(node.output[0] for node in every if node.input[0] in scales)
     for bits in (7, 8) if apart else ():
@@ -85,6 +89,15 @@ def _fixed(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Itera
 
         share = f"{len(apart)} of {len(every)} products"
         yield Recipe(f"fixed for {share}, else by row, weights of {bits} bits", bits, write)
+
+
+def _failing(error: ModelError) -> Callable[[Path], None]:
+    """Return what makes no network, so that the reason is noted and the next recipe tried."""
+
+    def write(target: Path) -> None:
+        raise ModelError(f"no {target.name}: {error}")
+
+    return write
 
 
 def _rows(source: Path, model: onnx.ModelProto, feeds: Sequence[Feed]) -> Iterator[Recipe]:
