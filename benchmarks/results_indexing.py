@@ -83,5 +83,5 @@ def _drift(facts: Facts | None) -> str:
         [name, f"{one['photos']}", *(f"{one[of]:.5f}" for of in ("mean", "p95", "largest"))]
         for name, one in facts["models"].items()
     ]
-    head = "1 - cosine between scaled and full decoding of photos enlarged to 12 megapixels:"
+    head = "1 - cosine between scaled and full decoding of enlarged photos, by their short side:"
     return f"{head}\n\n{table(['model', 'photos', 'mean', '95 %', 'largest'], rows)}"
