@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tests.retrieval.drawing import RED, draw
 
@@ -261,6 +262,12 @@ def test_of_a_jpeg_decoded_small_a_crop_computes_what_it_keeps_and_nothing_else(
     assert np.count_nonzero(differences) <= differences.size // 200
 
 
+def _from_the_whole(data: bytes, wanted: Preprocessing) -> NDArray[np.int_]:
+    """Return by how much decoding for an encoder differs from resizing what was decoded whole."""
+    whole = resize(decode_bytes(data, None), wanted).astype(int)
+    return np.asarray(np.abs(decode_bytes(data, wanted) - whole))
+
+
 @pytest.mark.parametrize("how", list(Resize))
 @pytest.mark.parametrize("size", [(130, 100), (100, 130), (126, 124)])
 def test_a_jpeg_below_four_times_the_input_is_decoded_in_full(
@@ -268,9 +275,7 @@ def test_a_jpeg_below_four_times_the_input_is_decoded_in_full(
 ) -> None:
     data = encoded(noise(*size), "JPEG")
     wanted = prepare(32, 32, how, Interpolation.BICUBIC)
-    differences = np.abs(
-        decode_bytes(data, wanted).astype(int) - resize(decode_bytes(data, None), wanted)
-    )
+    differences = _from_the_whole(data, wanted)
     assert differences.max() <= (how is Resize.CROP)
     assert np.count_nonzero(differences) <= differences.size // 200
 
@@ -284,7 +289,7 @@ def test_a_crop_of_a_picture_higher_than_wide_is_exactly_that_of_the_whole(
     """Of the part alone Pillow begins with the other pass, and rounds other numbers."""
     data = encoded(noise(*size), "PNG")
     wanted = prepare(side, side, Resize.CROP, interpolation)
-    assert (decode_bytes(data, wanted) == resize(decode_bytes(data, None), wanted)).all()
+    assert not _from_the_whole(data, wanted).any()
 
 
 @pytest.mark.parametrize("interpolation", list(Interpolation))
@@ -295,9 +300,7 @@ def test_a_crop_of_another_picture_is_nearly_that_of_the_whole(
 ) -> None:
     data = encoded(noise(*size), "PNG")
     wanted = prepare(side, side, Resize.CROP, interpolation)
-    differences = np.abs(
-        decode_bytes(data, wanted).astype(int) - resize(decode_bytes(data, None), wanted)
-    )
+    differences = _from_the_whole(data, wanted)
     assert differences.max() <= 2
     assert np.count_nonzero(differences) <= differences.size // 100
 

@@ -155,10 +155,9 @@ def test_the_bias_of_a_gemm_is_added_by_the_product_or_behind_it(
     np.testing.assert_allclose(_run(model, x)[0], expected, atol=tolerance)
 
 
-def test_what_is_spared_or_has_no_scale_stays() -> None:
+def test_what_has_no_scale_stays() -> None:
     model = _model([PRODUCT, SUM], {"w": _weights(), "bias": BIAS})
     before = model.SerializeToString()
-    assert quantise_fixed(model, EXACT, spared=frozenset({"p"})) == 0
     assert quantise_fixed(model, {"other": Fixed(1.0, 0)}) == 0
     assert model.SerializeToString() == before
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from mmsearch.retrieval.convert.quantise_loss import activations
-from mmsearch.retrieval.convert.quantise_rows import CONTRIB, products, state_contrib
+from mmsearch.retrieval.convert.quantise_rows import CONTRIB, products, rebuild
 from mmsearch.retrieval.convert.quantise_static import Feed
 from mmsearch.retrieval.convert.quantise_weights import quantise_columns
 
@@ -67,22 +67,9 @@ def one_by_one(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[Feed]:
             yield feed
 
 
-def quantise_fixed(
-    model: onnx.ModelProto,
-    fixed: Mapping[str, Fixed],
-    *,
-    bits: int = 8,
-    spared: frozenset[str] = frozenset(),
-) -> int:
-    """Rewrite the products of activations that have fixed scales, in place; return how many.
-
-    `spared` are names of results whose products stay as they are.
-    """
-    wanted = {
-        node.output[0]: matrix
-        for node, matrix in products(model)
-        if node.input[0] in fixed and node.output[0] not in spared
-    }
+def quantise_fixed(model: onnx.ModelProto, fixed: Mapping[str, Fixed], *, bits: int = 8) -> int:
+    """Rewrite the products of activations that have fixed scales, in place; return how many."""
+    wanted = {node.output[0]: matrix for node, matrix in products(model) if node.input[0] in fixed}
     if not wanted:
         return 0
     graph = _Graph(model, fixed, bits)
@@ -93,13 +80,7 @@ def quantise_fixed(
             nodes += graph.product(node, matrix)
         elif node.output[0] not in graph.added:
             nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | set(graph.results)
-    kept = [each for each in model.graph.initializer if each.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend([*kept, *graph.constants])
-    state_contrib(model)
+    rebuild(model, nodes, graph.constants)
     return len(wanted)
 
 
@@ -150,17 +131,14 @@ class _Graph:
     bytes: dict[str, list[str]] = field(default_factory=dict)
     users: dict[str, list[onnx.NodeProto]] = field(default_factory=dict)
     lengths: Mapping[str, list[int]] = field(init=False)
+    results: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.results = {output.name for output in self.model.graph.output}
         self.lengths = {each.name: list(each.dims) for each in self.model.graph.initializer}
         for node in self.model.graph.node:
             for name in node.input:
                 self.users.setdefault(name, []).append(node)
-
-    @property
-    def results(self) -> list[str]:
-        """The names of the graph's results."""
-        return [output.name for output in self.model.graph.output]
 
     def product(
         self, node: onnx.NodeProto, matrix: NDArray[np.float32]

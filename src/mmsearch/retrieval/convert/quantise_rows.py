@@ -4,8 +4,7 @@ A scale for the whole batch, as ONNX Runtime's own dynamic quantisation has it, 
 a picture depend on those beside it, and lets one large activation take the resolution of all
 others. A scale for each row (a token, a patch) does neither and costs about 5 % of the time
 (Yao et al., ZeroQuant, 2022, token-wise quantisation); `quantise_fixed.py` saves that where it can.
-Weights have a scale for each column, and
-a table of embeddings one for each of its rows.
+Weights have a scale for each column, and a table of embeddings one for each of its rows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,7 +54,7 @@ def quantise_rows(
         count += bool(made)
         nodes += made or [node]
     if count:
-        graph.finish(nodes)
+        rebuild(model, nodes, graph.added.values())
     return count
 
 
@@ -68,8 +67,19 @@ def products(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, NDArray[n
             yield node, matrix
 
 
-def state_contrib(model: onnx.ModelProto) -> None:
-    """Say that a model uses the operators of ONNX Runtime's own."""
+def rebuild(
+    model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], added: Iterable[onnx.TensorProto]
+) -> None:
+    """Put nodes in the place of a model's, with `added` constants; unused ones are left out."""
+    graph = model.graph
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in graph.node for name in node.input}
+    used |= {output.name for output in graph.output}
+    kept = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend([*kept, *added])
+    del graph.value_info[:]  # shapes between the old nodes
     if all(each.domain != CONTRIB for each in model.opset_import):
         model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
 
@@ -111,19 +121,6 @@ class _Graph:
             yield from self._lookup(node)
         elif node.op_type == "Conv":
             yield from self._patches(node)
-
-    def finish(self, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Put the nodes into the model, with the constants that they use and no others."""
-        graph = self.model.graph
-        del graph.node[:]
-        graph.node.extend(nodes)
-        used = {name for node in graph.node for name in node.input}
-        used |= {output.name for output in graph.output}
-        kept = [each for each in graph.initializer if each.name in used]
-        del graph.initializer[:]
-        graph.initializer.extend([*kept, *self.added.values()])
-        del graph.value_info[:]  # shapes between the old nodes
-        state_contrib(self.model)
 
     def _product(
         self, node: onnx.NodeProto, matrix: NDArray[np.float32]
